@@ -1,0 +1,148 @@
+"""Records that flow through the workbench, and the Protocols its parts implement.
+
+Records are frozen; text is NFC; offsets are characters with an exclusive end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["query", "passage"]
+EMPTY: Mapping[str, Any] = {}
+
+
+class WorkbenchError(Exception):
+    """Say what is wrong with the input and what would be right; the CLI prints it and exits with 2."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Locate characters start to end (exclusive) of one document."""
+
+    document_id: str
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"span {self.document_id}:{self.start}-{self.end} must have 0 <= start < end")
+
+    def overlap(self, other: Span) -> int:
+        """Count the characters shared with another span; touching spans share none."""
+        if self.document_id != other.document_id:
+            return 0
+        return max(0, min(self.end, other.end) - max(self.start, other.start))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Hold one source text; `metadata["group"]` names its source article, policy or book."""
+
+    id: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        return str(self.metadata.get("group", self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Hold a slice of one document: `document.text[span.start:span.end] == text`, always."""
+
+    span: Span
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.span.document_id}:{self.span.start}-{self.span.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Hold one question with its gold: evidence is all of (any of spans); no answers and no evidence is unanswerable."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...] = ()
+    evidence: tuple[tuple[Span, ...], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    gains: tuple[float, ...] = ()  # graded relevance of each evidence unit; empty means 1 for each
+
+    @property
+    def answerable(self) -> bool:
+        return bool(self.answers or self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Hold one retrieved chunk: a higher score is better, ranks count from 1."""
+
+    chunk: Chunk
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Hold documents and questions of one source; `losses` lists what the loader had to drop or repair."""
+
+    name: str
+    documents: tuple[Document, ...]
+    examples: tuple[Example, ...]
+    document_gold: bool = False  # evidence is whole documents, so there is no budget recall
+    embed_title: bool = False  # index title + space + text (BEIR); chunk texts stay exact
+    losses: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    def document(self, document_id: str) -> Document:
+        """Return the document with this id; raise KeyError when there is none."""
+        for document in self.documents:
+            if document.id == document_id:
+                return document
+        raise KeyError(document_id)
+
+
+class Tokenizer(Protocol):
+    """Cut text into the tokens that sizes and budgets are counted in."""
+
+    name: str
+
+    def offsets(self, text: str) -> list[tuple[int, int]]: ...
+
+
+class Chunker(Protocol):
+    """Cut documents into chunks."""
+
+    def chunk(self, document: Document) -> list[Chunk]: ...
+
+
+class Embedder(Protocol):
+    """Turn texts into unit float32 vectors of shape (len(texts), dimension)."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]: ...
+
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray: ...
+
+
+class VectorIndex(Protocol):
+    """Find the k nearest rows of a matrix of unit vectors by inner product."""
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Retriever(Protocol):
+    """Find the k best chunks for each question."""
+
+    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]: ...

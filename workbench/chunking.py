@@ -1,0 +1,135 @@
+"""Cut documents into chunks with exact offsets; sizes and overlaps are tokens of the measuring tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from workbench import registry
+from workbench.datatypes import Chunk, Chunker, Document, Span, Tokenizer, WorkbenchError
+from workbench.text import sentences
+from workbench.tokens import ModelTokenizer, TokenTable, token_table
+
+
+def make_chunk(document: Document, start: int, end: int) -> Chunk | None:
+    """Return the chunk of [start, end) without white space at its ends, or None when nothing is left."""
+    text = document.text[start:end]
+    start += len(text) - len(text.lstrip())
+    text = text.strip()
+    if not text:
+        return None
+    return Chunk(Span(document.id, start, start + len(text)), text, document.title, document.metadata)
+
+
+class WholeChunker:
+    """Keep each document as one chunk; the control that no chunking must lose to."""
+
+    def chunk(self, document: Document) -> list[Chunk]:
+        """Return one chunk, or none for a blank document."""
+        chunk = make_chunk(document, 0, len(document.text))
+        return [chunk] if chunk else []
+
+
+class FixedChunker:
+    """Cut every `size` tokens, wherever that falls, each chunk repeating the last `overlap` tokens of the one before."""
+
+    def __init__(self, tokenizer: Tokenizer, size: int, overlap: int) -> None:
+        self.tokenizer, self.size, self.overlap = tokenizer, size, overlap
+
+    def chunk(self, document: Document) -> list[Chunk]:
+        """Return windows of at most `size` document tokens."""
+        table = token_table(document.text, self.tokenizer)
+        total = len(table.starts)
+        chunks = []
+        for first in range(0, max(total, 1), self.size - self.overlap):
+            last = first + self.size
+            start = int(table.starts[first]) if first else 0
+            end = int(table.starts[last]) if last < total else len(document.text)
+            chunks.append(make_chunk(document, start, end))
+            if last >= total:
+                break
+        return [chunk for chunk in chunks if chunk]
+
+
+class SentenceChunker:
+    """Join whole sentences (Korean and English) up to `size` tokens; a sentence longer than that is cut by tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, size: int, overlap: int) -> None:
+        self.tokenizer, self.size, self.overlap = tokenizer, size, overlap
+
+    def chunk(self, document: Document) -> list[Chunk]:
+        """Return chunks that begin and end at sentence borders; overlap is whole sentences of at most `overlap` tokens."""
+        table = token_table(document.text, self.tokenizer)
+        pieces = [piece for start, end in sentences(document.text) for piece in self._fit(start, end, table)]
+        chunks: list[Chunk | None] = []
+        first = 0
+        while first < len(pieces):
+            last = first + 1
+            while last < len(pieces) and table.count(pieces[first][0], pieces[last][1]) <= self.size:
+                last += 1
+            chunks.append(make_chunk(document, pieces[first][0], pieces[last - 1][1]))
+            if last >= len(pieces):
+                break
+            back = last
+            while back - 1 > first and table.count(pieces[back - 1][0], pieces[last - 1][1]) <= self.overlap:
+                back -= 1
+            first = back
+        return [chunk for chunk in chunks if chunk]
+
+    def _fit(self, start: int, end: int, table: TokenTable) -> list[tuple[int, int]]:
+        pieces = []
+        while table.count(start, end) > self.size:
+            border = table.cut(start, self.size)
+            pieces.append((start, border))
+            start = border
+        return [*pieces, (start, end)]
+
+
+class RecursiveChunker:
+    """Cut at the largest border that fits: paragraphs, then lines, sentences, words (semantic-text-splitter)."""
+
+    splitter = "TextSplitter"
+
+    def __init__(self, tokenizer: Tokenizer, size: int, overlap: int) -> None:
+        import semantic_text_splitter
+
+        splitter = getattr(semantic_text_splitter, self.splitter)
+        if isinstance(tokenizer, ModelTokenizer):
+            self._splitter = splitter.from_huggingface_tokenizer(tokenizer.fast, size, overlap)
+        else:
+            self._splitter = splitter.from_callback(lambda text: len(tokenizer.offsets(text)), size, overlap)
+
+    def chunk(self, document: Document) -> list[Chunk]:
+        """Return chunks of at most `size` tokens, each counted by itself."""
+        cut = (make_chunk(document, start, start + len(text)) for start, text in self._splitter.chunk_indices(document.text))
+        return [chunk for chunk in cut if chunk]
+
+
+class MarkdownChunker(RecursiveChunker):
+    """Cut like `recursive`, but along Markdown headings, lists, tables and code blocks."""
+
+    splitter = "MarkdownSplitter"
+
+
+CHUNKERS: dict[str, Callable[..., Chunker]] = {
+    "whole": WholeChunker,
+    "fixed": FixedChunker,
+    "sentence": SentenceChunker,
+    "recursive": RecursiveChunker,
+    "markdown": MarkdownChunker,
+}
+
+
+def create_chunker(spec: str, tokenizer: Tokenizer, size: int, overlap: int, options: Mapping[str, Any] | None = None) -> Chunker:
+    """Build the chunker that `spec` names; raise WorkbenchError unless 0 <= overlap < size."""
+    if size < 1 or not 0 <= overlap < size:
+        raise WorkbenchError(f"chunk_size {size} and chunk_overlap {overlap} must satisfy 0 <= overlap < size")
+    return registry.create("chunker", CHUNKERS, spec, options or {}, tokenizer=tokenizer, size=size, overlap=overlap)
+
+
+def chunk_documents(chunker: Chunker, documents: Iterable[Document]) -> list[Chunk]:
+    """Chunk all documents, in order of chunk id; raise WorkbenchError when nothing comes out or ids repeat."""
+    chunks = {chunk.id: chunk for document in documents for chunk in chunker.chunk(document)}
+    if not chunks:
+        raise WorkbenchError("no text left to index: all documents are empty")
+    return [chunks[key] for key in sorted(chunks)]

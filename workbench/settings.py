@@ -1,0 +1,98 @@
+"""One frozen configuration: notebook parameter = Settings field = YAML key = table column."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.datatypes import WorkbenchError
+from workbench.storage import canonical_json, fingerprint
+
+SPLITS = ("all", "train", "selection", "confirmation")
+
+
+class Settings(BaseModel):
+    """Hold one complete configuration of an experiment.
+
+    Sizes and budgets are tokens of the measuring `tokenizer`. "auto" stands for the default of the data's language and is
+    replaced by a concrete name before anything runs, so results never hold it. Knobs of parts that are no field here go into `options`
+    ({"index": {"ef": 64}}).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: str = "demo-en"
+    split: str = "all"
+    limit: Annotated[int, Field(ge=0)] = 0
+    chunker: str = "recursive"
+    chunk_size: Annotated[int, Field(ge=1)] = 256
+    chunk_overlap: Annotated[int, Field(ge=0)] = 0
+    tokenizer: str = "intfloat/multilingual-e5-small"
+    embedder: str = "auto"
+    retriever: str = "dense"
+    index: str = "exact"
+    filter: str = ""
+    top_k: Annotated[int, Field(ge=1)] = 10
+    budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (256, 512, 1024, 2048)
+    primary: str = "evidence_recall@512t"
+    seed: int = 0
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError(f"chunk_overlap {self.chunk_overlap} must be smaller than chunk_size {self.chunk_size}")
+        if self.split not in SPLITS:
+            raise ValueError(f"split {self.split!r} must be one of {', '.join(SPLITS)}")
+        if list(self.budgets) != sorted(set(self.budgets)):
+            raise ValueError(f"budgets {list(self.budgets)} must rise without repetition")
+        for name, value in self:
+            if isinstance(value, str) and "=" in value and name not in {"dataset"}:
+                raise ValueError(f"{name} {value!r} must not contain '=': options go through `options` (--set part.name=value)")
+        try:
+            unchanged = json.loads(json.dumps(self.options, allow_nan=False)) == self.options
+        except (TypeError, ValueError):
+            unchanged = False
+        if not unchanged:
+            raise ValueError("options must hold JSON values only (no NaN, tuples, dates or numpy numbers)")
+        return self
+
+    @property
+    def config_id(self) -> str:
+        """Return 12 hex digits that name this configuration, whatever its seed."""
+        return fingerprint(self.model_dump(exclude={"seed"}))[:12]
+
+    def replace(self, **changes: Any) -> Settings:
+        """Return a copy with these fields changed; unknown names and bad values raise WorkbenchError."""
+        return parse_settings({**self.model_dump(), **changes})
+
+    def canonical(self) -> str:
+        """Return the canonical JSON of all fields."""
+        return canonical_json(self.model_dump())
+
+
+def parse_settings(values: Mapping[str, Any]) -> Settings:
+    """Build Settings from plain values; raise WorkbenchError naming the field, the value and the nearest known name."""
+    for name in values:
+        if name not in Settings.model_fields:
+            raise WorkbenchError(unknown_field(name))
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{place} = {item['input']!r}: {message}" if place else message)
+        raise WorkbenchError("invalid settings: " + "; ".join(problems)) from None
+
+
+def unknown_field(name: str) -> str:
+    """Say that no setting has this name, with the nearest one."""
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown setting {name!r}{hint} (settings: {', '.join(Settings.model_fields)})"

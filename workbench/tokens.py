@@ -1,0 +1,102 @@
+"""Count text in tokens: one measuring tokenizer per experiment, and a token table for each document.
+
+Chunk sizes, overlaps and context budgets are all counted in the tokens of the *document's* tokenisation that start inside a piece of text.
+So counts add up: two adjacent pieces cost together what the whole costs, and de-overlapping a context never changes a count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench import models
+from workbench.datatypes import Document, Span, Tokenizer, WorkbenchError
+
+SIMPLE = re.compile(r"[가-힣]{1,2}|[^\W\d_가-힣]{1,6}|\d{1,3}|[^\w\s]|_")
+
+
+class SimpleTokenizer:
+    """Count without any model: two Hangul syllables, six letters or three digits are a token, so is each other sign."""
+
+    name = "simple"
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Return (start, end) of each token, in characters."""
+        return [match.span() for match in SIMPLE.finditer(text)]
+
+
+class ModelTokenizer:
+    """Count with the tokenizer of a model (its tokenizer.json), without special tokens."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        from tokenizers import Tokenizer as FastTokenizer
+
+        file = path / "tokenizer.json"
+        if not file.is_file():
+            raise WorkbenchError(f"the model {name!r} has no tokenizer.json, so it cannot measure text; use another tokenizer or 'simple'")
+        self.name = name
+        self.fast = FastTokenizer.from_file(str(file))
+        self.fast.no_truncation()
+        self.fast.no_padding()
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Return (start, end) of each token, in characters; tokens without characters of their own are left out."""
+        return [(start, end) for start, end in self.fast.encode(text, add_special_tokens=False).offsets if end > start]
+
+
+def load_tokenizer(name: str, allow_download: bool = False) -> Tokenizer:
+    """Return the measuring tokenizer "simple" or that of a model in the store."""
+    if name == SimpleTokenizer.name:
+        return SimpleTokenizer()
+    return ModelTokenizer(name, models.resolve(name, allow_download=allow_download).path)
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Hold where the tokens of one document start and end, and how many characters before each offset are not white space."""
+
+    starts: np.ndarray  # (tokens,) ascending
+    ends: np.ndarray  # (tokens,)
+    visible: np.ndarray  # (characters + 1,) visible[i] = characters of text[:i] that are not white space
+
+    def count(self, start: int, end: int) -> int:
+        """Count the tokens that start in [start, end)."""
+        first, last = np.searchsorted(self.starts, (start, end))
+        return int(last - first)
+
+    def cut(self, start: int, tokens: int) -> int:
+        """Return the end of the piece that begins at `start` and holds so many whole tokens."""
+        first = int(np.searchsorted(self.starts, start))
+        last = min(first + tokens, len(self.starts))
+        return int(self.ends[last - 1]) if last > first else start
+
+    def visible_in(self, start: int, end: int) -> int:
+        """Count the characters in [start, end) that are not white space."""
+        return int(self.visible[end] - self.visible[start])
+
+
+def token_table(text: str, tokenizer: Tokenizer) -> TokenTable:
+    """Tokenise one text; tokens that share a start (pieces of one character) all count there."""
+    offsets = np.asarray(tokenizer.offsets(text), dtype=np.int64).reshape(-1, 2)
+    visible = np.zeros(len(text) + 1, dtype=np.int64)
+    visible[1:] = np.cumsum([not character.isspace() for character in text]) if text else []
+    return TokenTable(np.maximum.accumulate(offsets[:, 0]) if len(offsets) else offsets[:, 0], offsets[:, 1], visible)
+
+
+def token_tables(documents: Iterable[Document], tokenizer: Tokenizer) -> dict[str, TokenTable]:
+    """Tokenise every document once; return the tables by document id."""
+    return {document.id: token_table(document.text, tokenizer) for document in documents}
+
+
+def token_count(span: Span, tables: Mapping[str, TokenTable]) -> int:
+    """Count the tokens of a span."""
+    return tables[span.document_id].count(span.start, span.end)
+
+
+def counter(tokenizer: Tokenizer) -> Callable[[str], int]:
+    """Return a function that counts the tokens of a text by itself."""
+    return lambda text: len(tokenizer.offsets(text))

@@ -137,9 +137,18 @@ class Embedder(Protocol):
 
 
 class VectorIndex(Protocol):
-    """Find the k nearest rows of a matrix of unit vectors by inner product."""
+    """Find the k nearest rows of a matrix of unit vectors by inner product.
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+    `search` returns for each query the row numbers and scores, best first; `rows` restricts it to these rows.
+    """
+
+    def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]: ...
+
+
+class LexicalIndex(Protocol):
+    """Find the k best rows of a tokenised corpus for tokenised queries; the results have the shape of `VectorIndex.search`."""
+
+    def search(self, queries: Sequence[Sequence[str]], k: int, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]: ...
 
 
 class Retriever(Protocol):

@@ -1,0 +1,66 @@
+"""Fill a context budget with hits: best first, no character twice, the last chunk cut at the last whole token that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from workbench.datatypes import Hit, Span
+from workbench.tokens import TokenTable
+
+
+@dataclass(frozen=True)
+class Context:
+    """Hold the pieces of documents that a budget paid for, in the order of the hits."""
+
+    pieces: tuple[Span, ...]
+    tokens: int
+    full: bool  # False when the hits ran out before the budget did
+
+    def within(self, budget: int, tables: Mapping[str, TokenTable]) -> Context:
+        """Return the context that a smaller budget gives: a prefix of this one, by the packing rule."""
+        return pack_spans(self.pieces, budget, tables)
+
+
+def pack(hits: Sequence[Hit], budget: int, tables: Mapping[str, TokenTable]) -> Context:
+    """Pack hits into so many tokens.
+
+    Each hit adds the parts of its chunk that no earlier hit brought. Costs are document tokens; separators and titles are not counted.
+    """
+    return pack_spans((hit.chunk.span for hit in hits), budget, tables)
+
+
+def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTable]) -> Context:
+    """Pack spans in their order into so many tokens."""
+    taken: dict[str, list[tuple[int, int]]] = {}
+    pieces: list[Span] = []
+    left = budget
+    for span in spans:
+        table = tables[span.document_id]
+        ranges = taken.setdefault(span.document_id, [])
+        for start, end in subtract(span.start, span.end, ranges):
+            tokens = table.count(start, end)
+            if tokens > left:
+                end = table.cut(start, left)
+                tokens = left
+            if end > start:
+                pieces.append(Span(span.document_id, start, end))
+                ranges.append((start, end))
+                left -= tokens
+            if left == 0:
+                return Context(tuple(pieces), budget, True)
+    return Context(tuple(pieces), budget - left, False)
+
+
+def subtract(start: int, end: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the parts of [start, end) that lie in none of the taken ranges, in order."""
+    parts = []
+    for low, high in sorted(taken):
+        if high <= start or low >= end:
+            continue
+        if low > start:
+            parts.append((start, low))
+        start = max(start, high)
+    if start < end:
+        parts.append((start, end))
+    return parts

@@ -1,0 +1,184 @@
+"""Find chunks for questions: dense, bm25, hybrid (reciprocal rank fusion), with an optional metadata filter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench import registry
+from workbench.datatypes import Chunk, Embedder, Example, Hit, LexicalIndex, Retriever, VectorIndex, WorkbenchError
+from workbench.index import LEXICAL_INDEXES, Found, create_index
+from workbench.text import TOKENISERS, guess_language
+
+RRF_CONSTANT = 60  # Cormack, Clarke and Buettcher 2009; ranks count from 1
+MIN_FUSION_DEPTH = 100
+
+
+def embedding_texts(chunks: Sequence[Chunk], with_title: bool) -> list[str]:
+    """Return what is indexed for each chunk: its text, after title and space where the data set asks for it."""
+    return [f"{chunk.title} {chunk.text}" if with_title and chunk.title else chunk.text for chunk in chunks]
+
+
+class MetadataFilter:
+    """Keep the chunks whose metadata equals a value: "title" takes it from the question, "title:Some value" gives it; "a,b" needs both."""
+
+    def __init__(self, spec: str, chunks: Sequence[Chunk]) -> None:
+        self.conditions = [registry.split_spec(part.strip()) for part in spec.split(",") if part.strip()]
+        self._rows: dict[str, dict[str, np.ndarray]] = {}
+        for key, _ in self.conditions:
+            rows = defaultdict(list)
+            for row, chunk in enumerate(chunks):
+                if key in chunk.metadata:
+                    rows[str(chunk.metadata[key])].append(row)
+            if not rows:
+                known = {name for chunk in chunks for name in chunk.metadata}
+                raise registry.unknown("filter: no document has the metadata", key, known)
+            self._rows[key] = {value: np.array(numbers) for value, numbers in rows.items()}
+
+    def values(self, example: Example) -> tuple[str, ...]:
+        """Return the values that this question's chunks must have; raise WorkbenchError when it has none."""
+        values = []
+        for key, value in self.conditions:
+            if value is None and key not in example.metadata:
+                raise WorkbenchError(f"filter {key!r}: question {example.id!r} has no such metadata")
+            values.append(value if value is not None else str(example.metadata[key]))
+        return tuple(values)
+
+    def rows(self, values: Sequence[str]) -> np.ndarray | None:
+        """Return the rows that pass, ascending; None when there is no condition."""
+        passing = None
+        for (key, _), value in zip(self.conditions, values, strict=True):
+            found = self._rows[key].get(value, np.zeros(0, np.int64))
+            passing = found if passing is None else np.intersect1d(passing, found)
+        return passing
+
+
+class DenseRetriever:
+    """Rank chunks by the inner product of embedded question and passage."""
+
+    def __init__(
+        self, chunks: Sequence[Chunk], texts: Sequence[str], embedder: Embedder, index: str, index_options: Mapping[str, Any], filter: str
+    ) -> None:
+        self.chunks = chunks
+        self.embedder = embedder
+        self.filter = MetadataFilter(filter, chunks)
+        self.index: VectorIndex = create_index(index, embedder.encode(texts, "passage"), [chunk.id for chunk in chunks], index_options)
+
+    def search(self, examples: Sequence[Example], k: int) -> list[Found]:
+        """Return row numbers and scores for each question."""
+        queries = self.embedder.encode([example.question for example in examples], "query")
+        return filtered_search(self.filter, examples, lambda at, rows: self.index.search(queries[at], k, rows))
+
+    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+        """Return at most k hits for each question, best first."""
+        return to_hits(self.chunks, self.search(examples, k))
+
+
+class Bm25Retriever:
+    """Rank chunks by BM25 over tokens of a tokeniser: `word`, `hangul-bigram` or `kiwi` (default: by the corpus's language)."""
+
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        texts: Sequence[str],
+        filter: str,
+        argument: str = "auto",
+        *,
+        k1: float = 1.5,
+        b: float = 0.75,
+    ) -> None:
+        if argument == "auto":
+            argument = default_tokeniser(texts)
+        if argument not in TOKENISERS:
+            raise registry.unknown("tokeniser", argument, TOKENISERS)
+        self.chunks = chunks
+        self.tokenise = TOKENISERS[argument]
+        self.filter = MetadataFilter(filter, chunks)
+        self.index: LexicalIndex = LEXICAL_INDEXES["bm25"]([self.tokenise(text) for text in texts], k1=k1, b=b)
+
+    def search(self, examples: Sequence[Example], k: int) -> list[Found]:
+        """Return row numbers and scores for each question; chunks without a common token are no hits."""
+        queries = [self.tokenise(example.question) for example in examples]
+        return filtered_search(self.filter, examples, lambda at, rows: self.index.search([queries[i] for i in at], k, rows))
+
+    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+        """Return at most k hits for each question, best first."""
+        return to_hits(self.chunks, self.search(examples, k))
+
+
+class HybridRetriever:
+    """Fuse dense and BM25 ranks: score = sum over both of 1 / (60 + rank)."""
+
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        texts: Sequence[str],
+        embedder: Embedder,
+        index: str,
+        index_options: Mapping[str, Any],
+        filter: str,
+        argument: str = "auto",
+        *,
+        k1: float = 1.5,
+        b: float = 0.75,
+    ) -> None:
+        self.chunks = chunks
+        self.dense = DenseRetriever(chunks, texts, embedder, index, index_options, filter)
+        self.bm25 = Bm25Retriever(chunks, texts, filter, argument, k1=k1, b=b)
+
+    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+        """Return at most k hits for each question, best first; each list is fused to a depth of at least 100."""
+        depth = max(k, MIN_FUSION_DEPTH)
+        found = []
+        for lists in zip(self.dense.search(examples, depth), self.bm25.search(examples, depth), strict=True):
+            found.append(fuse([rows for rows, _ in lists], k))
+        return to_hits(self.chunks, found)
+
+
+def fuse(rankings: Sequence[np.ndarray], k: int) -> Found:
+    """Fuse rankings of row numbers by reciprocal rank; ties go to the lower row."""
+    scores: dict[int, float] = defaultdict(float)
+    for ranking in rankings:
+        for rank, row in enumerate(ranking.tolist(), start=1):
+            scores[row] += 1 / (RRF_CONSTANT + rank)
+    order = sorted(scores, key=lambda row: (-round(scores[row], 12), row))[:k]
+    return np.array(order, dtype=np.int64), np.array([scores[row] for row in order])
+
+
+def filtered_search(
+    metadata_filter: MetadataFilter, examples: Sequence[Example], search: Callable[[list[int], np.ndarray | None], list[Found]]
+) -> list[Found]:
+    """Search question by question group: those that share filter values are searched together."""
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        groups[metadata_filter.values(example)].append(number)
+    found: dict[int, Found] = {}
+    for values, numbers in groups.items():
+        found |= zip(numbers, search(numbers, metadata_filter.rows(values)), strict=True)
+    return [found[number] for number in range(len(examples))]
+
+
+def to_hits(chunks: Sequence[Chunk], found: Sequence[Found]) -> list[list[Hit]]:
+    """Turn row numbers and scores into hits with ranks from 1."""
+    return [
+        [Hit(chunks[row], float(score), rank) for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1)]
+        for rows, scores in found
+    ]
+
+
+def default_tokeniser(texts: Sequence[str]) -> str:
+    """Name the BM25 tokeniser for a corpus: Hangul bigrams for Korean (KO3), words otherwise."""
+    return "hangul-bigram" if guess_language(" ".join(text[:200] for text in texts[:200])) == "ko" else "word"
+
+
+RETRIEVERS: dict[str, Callable[..., Retriever]] = {"dense": DenseRetriever, "bm25": Bm25Retriever, "hybrid": HybridRetriever}
+DENSE_RETRIEVERS = ("dense", "hybrid")  # those that need an embedder
+
+
+def create_retriever(spec: str, chunks: Sequence[Chunk], with_title: bool, options: Mapping[str, Any] | None = None, **context: Any) -> Retriever:
+    """Build the retriever that `spec` names over chunks sorted by id; context: embedder, index, index_options, filter."""
+    texts = embedding_texts(chunks, with_title)
+    return registry.create("retriever", RETRIEVERS, spec, options or {}, chunks=chunks, texts=texts, **context)

@@ -6,12 +6,13 @@ A damaged row is dropped, counted and computed again. One SQLite file in WAL mod
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from workbench.storage import canonical_json, fingerprint
 SCHEMA = """CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL)"""
 KEYS_PER_QUERY = 400
-DAMAGED = (sqlite3.DatabaseError,)
 
 
 @dataclass
@@ -136,16 +136,25 @@ class CachedEmbedder:
             raise WorkbenchError(f"{type(embedder).__name__} has no fingerprint, so its vectors cannot be cached safely")
         self.embedder = embedder
         self.cache = cache
+        self._reads = True
+
+    @contextlib.contextmanager
+    def bypassed(self) -> Iterator[None]:
+        """Encode everything anew and store nothing within this block, as a latency probe must."""
+        self._reads = False
+        try:
+            yield
+        finally:
+            self._reads = True
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
         return self.embedder.fingerprint
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.embedder, name)
-
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
         """Return unit vectors (len(texts), dimension), float32; equal texts are encoded once."""
+        if not self._reads:
+            return self.embedder.encode(texts, role)
         part = canonical_json(self.fingerprint)
         keys = [fingerprint([part, role, unicodedata.normalize("NFC", text)]) for text in texts]
         found = self.cache.get(list(dict.fromkeys(keys)))

@@ -5,7 +5,7 @@ The file is read as data; no code of its package runs. Layout, little endian and
     magic "E5S1", u32 version (1)
     i32 hidden, layers, heads, feed-forward, vocabulary, positions, token types; f32 layer-norm epsilon; i32 block size (32)
     tokenizer: i32 pieces, bos, eos, pad, unk; u64 blob bytes; u32 offsets[pieces + 1]; f32 scores[pieces]; blob
-    normalisation map: i32 entries, u32 bytes, bytes (it equals NMT + NFKC, so it is skipped)
+    normalisation map: i32 entries, u32 bytes, bytes (it equals NMT + NFKC except that U+FF5E stays, so it is skipped)
     directory: i32 entries, each u16 name length, name, u8 kind, u32 values, u64 offset, u64 bytes
 
 Kind 0 is f32, kind 1 is Q4_0: blocks of 32 values in 18 bytes, an f16 scale, then 16 bytes whose low nibbles are values 0 to 15 and
@@ -14,6 +14,7 @@ whose high nibbles are values 16 to 31, each minus 8. The vocabulary has a few m
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from workbench.datatypes import WorkbenchError
 FLOAT32, Q4_0 = 0, 1
 BLOCK_VALUES, BLOCK_BYTES = 32, 18
 MAX_SIZE = 1_000_000  # no dimension of a sensible file is larger; keeps sizes read from a damaged one from being allocated
+
+WIDE_TILDE, STAND_IN = "\uff5e", "\uf8ff"  # "1～3월": the model knows this tilde as a piece of its own, NFKC would replace it
 
 MATRICES = {  # short name in the file: (name in BERT, rows, columns)
     "q": ("attention.self.query", "hidden", "hidden"),
@@ -92,6 +95,7 @@ def convert(source: Path, target: Path) -> None:
     tensors = _read_tensors(reader, shape)
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone
     _write_tokenizer(pieces, special, shape, target)
     _write_configuration(shape, special, target)
 
@@ -130,7 +134,7 @@ def _read_pieces(reader: _Reader, shape: _Shape) -> tuple[list[tuple[str, float]
     if not np.isfinite(scores).all():
         raise reader.error("a piece score is not finite")
     try:
-        texts = [blob[start:end].decode("utf-8") for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+        texts = [blob[start:end].decode("utf-8") for start, end in itertools.pairwise(offsets)]
     except UnicodeDecodeError as error:
         raise reader.error(f"a piece is not UTF-8 text ({error.reason})") from None
     if len(set(texts)) < count:
@@ -153,7 +157,9 @@ def _read_tensors(reader: _Reader, shape: _Shape) -> dict[str, np.ndarray]:
         if name not in directory:
             raise reader.error(f"tensor {name} is missing")
         if directory[name][:2] != (kind, values) or directory[name][3] != size:
-            raise reader.error(f"tensor {name} is (kind, values, bytes) {(*directory[name][:2], directory[name][3])}, expected {(kind, values, size)}")
+            raise reader.error(
+                f"tensor {name} is (kind, values, bytes) {(*directory[name][:2], directory[name][3])}, expected {(kind, values, size)}"
+            )
         reader.at = min(directory[name][2], len(reader.data))
         raw = reader.take(size, f"tensor {name}")
         array = dequantize(raw) if kind == Q4_0 else np.frombuffer(raw, "<f4")
@@ -185,7 +191,8 @@ def dequantize(raw: bytes) -> np.ndarray:
     blocks = np.frombuffer(raw, np.uint8).reshape(-1, BLOCK_BYTES)
     scales = blocks[:, :2].copy().view("<f2").astype(np.float32)
     nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).astype(np.float32) - 8
-    return (nibbles * scales).reshape(-1)
+    with np.errstate(invalid="ignore"):  # a damaged scale may be infinite; the caller looks for that
+        return (nibbles * scales).reshape(-1)
 
 
 def _write_tokenizer(pieces: list[tuple[str, float]], special: dict[str, int], shape: _Shape, target: Path) -> None:
@@ -193,17 +200,29 @@ def _write_tokenizer(pieces: list[tuple[str, float]], special: dict[str, int], s
 
     bos, eos, pad, unk = (pieces[special[name]][0] for name in ("bos", "eos", "pad", "unk"))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=special["unk"], byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    steps = [
+        normalizers.Nmt(),
+        normalizers.Replace(WIDE_TILDE, STAND_IN),
+        normalizers.NFKC(),
+        normalizers.Replace(STAND_IN, WIDE_TILDE),
+        normalizers.Replace(Regex(" {2,}"), " "),
+    ]
+    tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A {eos}", special_tokens=[(bos, special["bos"]), (eos, special["eos"])]
     )
-    tokenizer.save(str(target / "tokenizer.json"))
+    tokenizer.save(str(target / "tokenizer.json"), pretty=False)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": shape.positions,
-        **{"bos_token": bos, "eos_token": eos, "pad_token": pad, "unk_token": unk, "cls_token": bos, "sep_token": eos},
+        "bos_token": bos,
+        "eos_token": eos,
+        "pad_token": pad,
+        "unk_token": unk,
+        "cls_token": bos,
+        "sep_token": eos,
     }
     _write_json(target / "tokenizer_config.json", settings)
 

@@ -11,6 +11,7 @@ import numpy as np
 from workbench import registry
 from workbench.datatypes import Chunk, Embedder, Example, Hit, LexicalIndex, Retriever, VectorIndex, WorkbenchError
 from workbench.index import LEXICAL_INDEXES, Found, create_index
+from workbench.storage import fingerprint
 from workbench.text import TOKENISERS, guess_language
 
 RRF_CONSTANT = 60  # Cormack, Clarke and Buettcher 2009; ranks count from 1
@@ -138,6 +139,26 @@ class HybridRetriever:
         return to_hits(self.chunks, found)
 
 
+class RandomRetriever:
+    """Draw chunks at random: the control that any retriever must beat."""
+
+    def __init__(self, chunks: Sequence[Chunk], filter: str, seed: int) -> None:
+        self.chunks = chunks
+        self.filter = MetadataFilter(filter, chunks)
+        self.seed = seed
+
+    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+        """Return k chunks in an order that depends on the seed and the question only."""
+        return to_hits(self.chunks, [self._draw(example, k) for example in examples])
+
+    def _draw(self, example: Example, k: int) -> Found:
+        rows = self.filter.rows(self.filter.values(example))
+        rows = np.arange(len(self.chunks)) if rows is None else rows
+        generator = np.random.default_rng([self.seed, int(fingerprint(example.id)[:15], 16)])
+        drawn = generator.permutation(rows)[:k]
+        return drawn, np.linspace(1, 0, len(drawn))
+
+
 def fuse(rankings: Sequence[np.ndarray], k: int) -> Found:
     """Fuse rankings of row numbers by reciprocal rank; ties go to the lower row."""
     scores: dict[int, float] = defaultdict(float)
@@ -174,7 +195,7 @@ def default_tokeniser(texts: Sequence[str]) -> str:
     return "hangul-bigram" if guess_language(" ".join(text[:200] for text in texts[:200])) == "ko" else "word"
 
 
-RETRIEVERS: dict[str, Callable[..., Retriever]] = {"dense": DenseRetriever, "bm25": Bm25Retriever, "hybrid": HybridRetriever}
+RETRIEVERS: dict[str, Callable[..., Retriever]] = {"dense": DenseRetriever, "bm25": Bm25Retriever, "hybrid": HybridRetriever, "random": RandomRetriever}
 DENSE_RETRIEVERS = ("dense", "hybrid")  # those that need an embedder
 
 

@@ -38,7 +38,7 @@ class Settings(BaseModel):
     filter: str = ""
     top_k: Annotated[int, Field(ge=1)] = 10
     budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (256, 512, 1024, 2048)
-    primary: str = "evidence_recall@512t"
+    primary: str = "auto"
     seed: int = 0
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

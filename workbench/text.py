@@ -118,7 +118,7 @@ def _starts_segment(segment: str, character: str) -> bool:
 
 _WORD = re.compile(r"\w+")
 _SCRIPT_RUN = re.compile(rf"([{HANGUL}]+)|[^\W{HANGUL}]+")
-_LONG_RUN = re.compile(r"(\S{2000})(?=\S)")
+_LONG_RUN = re.compile(r"(?<!\S)\S{2001,}")
 # Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
 _CONTENT_TAGS = frozenset({"NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN"})
 
@@ -157,10 +157,14 @@ def kiwi_words(text: str) -> list[str]:
     The model is loaded at the first call (about 2 s, 500 MB). A run without white space is broken after 2,000 characters,
     because the time Kiwi takes grows faster than the run. Raise WorkbenchError when kiwipiepy is not installed.
     """
-    spaced = _LONG_RUN.sub(r"\1 ", unicodedata.normalize("NFC", text))
+    spaced = _LONG_RUN.sub(_break_run, unicodedata.normalize("NFC", text))
     tokens = _kiwi().tokenize(spaced)
     # irregular stems carry a suffix (VV-I); tags that start with W_ are addresses, serial numbers and the like
     return [token.form.lower() for token in tokens if token.tag.split("-")[0] in _CONTENT_TAGS or token.tag.startswith("W_")]
+
+
+def _break_run(run: re.Match[str]) -> str:
+    return " ".join(run[0][index : index + 2000] for index in range(0, len(run[0]), 2000))
 
 
 TOKENISERS: dict[str, Callable[[str], list[str]]] = {"word": words, "hangul-bigram": hangul_bigrams, "kiwi": kiwi_words}
@@ -169,7 +173,7 @@ TOKENISERS: dict[str, Callable[[str], list[str]]] = {"word": words, "hangul-bigr
 # --- sentences --------------------------------------------------------------------------------------------------------------------
 
 _CLOSERS = "\"'”’»)\\]」』】〉》*_`"
-_LINE = re.compile(r"[^\n\v\f\x85\u2028\u2029]*[^\s]")
+_LINE = re.compile(r"[^\n\v\f\x85\u2028\u2029]+")
 # A run of marks is looked at once, from its start: long runs must not make the search quadratic.
 _END = re.compile(rf"(?<![.!?…])([.!?…]+)[{_CLOSERS}]*(?=\s)|[。！？]+[{_CLOSERS}]*")
 _NEXT = re.compile(r"\s*(\S{0,4})")
@@ -180,7 +184,7 @@ _MARKER = re.compile(
 )
 _DATE = re.compile(r"\b\d{4}\.\s?\d{1,2}\.(?:\s?\d{1,2}\.)?")
 _LAST_WORD = re.compile(r"(?<![A-Za-z.])[A-Za-z](?:[A-Za-z]|\.(?=[A-Za-z]))*\Z")
-_QUOTATIVE = re.compile(r"(?:이?라[고는며]|하[고며]|고)")
+_QUOTATIVE = re.compile(r"이?라[고는며]|하[고며]\b")
 _NEVER_LAST = frozenset("dr mr mrs ms prof rev gen st mt vs e.g i.e cf viz fig figs eq eqs approx dept".split())
 _BEFORE_NUMBER = frozenset("no nos vol pp p sec art ch chap ver para ref tab tel".split())
 
@@ -192,9 +196,11 @@ def sentences(text: str) -> list[tuple[int, int]]:
     Marks inside numbers, dates, abbreviations, initials and the numbering of clauses do not end one.
     """
     spans: list[tuple[int, int]] = []
-    for found in _LINE.finditer(text):
-        start = found.start() + len(found[0]) - len(found[0].lstrip())
-        line_end = found.end()
+    for line in _LINE.finditer(text):
+        start = line.end() - len(line[0].lstrip())
+        line_end = line.start() + len(line[0].rstrip())
+        if start >= line_end:
+            continue
         if not _WHOLE_LINE.match(text, start, line_end):
             dates = [match.span() for match in _DATE.finditer(text, start, line_end)]
             for end in _END.finditer(text, start, line_end):
@@ -227,7 +233,7 @@ def _ends_sentence(text: str, start: int, end: re.Match[str], line_end: int, dat
     if last is None:
         return True
     word = last[0].lower()
-    if word in _NEVER_LAST or (len(word) == 1 and last[0].isupper()):
+    if word in _NEVER_LAST or (last[0].isupper() and (len(word) == 1 or "." in word)):
         return False
     return not (word in _BEFORE_NUMBER and following[:1].isdigit())
 

@@ -1,0 +1,177 @@
+"""Score retrieved hits for all questions, and keep the result of one run: per-question scores, never only means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench import metrics, stats
+from workbench.datatypes import Dataset, Example, Hit, Retriever, WorkbenchError
+from workbench.packing import Context, pack
+from workbench.settings import Settings, parse_settings
+from workbench.storage import read_json, write_json
+from workbench.tokens import TokenTable
+
+RANKS = (1, 3, 5, 10)
+FORMAT = 1  # of result files
+
+
+@dataclass(frozen=True)
+class Check:
+    """Hold the outcome of one audit check: an id, "ok", "warning" or "error", and one line that says what was seen."""
+
+    id: str
+    level: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Hold what one configuration scored; a NaN score is unscored and counted, means are computed when asked for."""
+
+    settings: Settings
+    example_ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    scores: Mapping[str, np.ndarray]  # metric -> (questions,)
+    data: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    failures: tuple[Mapping[str, Any], ...] = ()
+    audit: tuple[Check, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    cache: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config_id(self) -> str:
+        return self.settings.config_id
+
+    def values(self, metric: str) -> tuple[np.ndarray, list[str]]:
+        """Return the scores of one metric and the clusters of the questions scored, unscored ones left out."""
+        metrics.check_metric(metric, list(self.scores))
+        values = np.asarray(self.scores[metric], dtype=float)
+        scored = np.isfinite(values)
+        return values[scored], [cluster for cluster, kept in zip(self.clusters, scored, strict=True) if kept]
+
+    def interval(self, metric: str) -> stats.Interval:
+        """Return the mean of one metric with its interval; raise WorkbenchError when no question was scored."""
+        return stats.mean_interval(*self.values(metric))
+
+    def unscored(self, metric: str) -> int:
+        """Count the questions without a score."""
+        return int((~np.isfinite(np.asarray(self.scores[metric], dtype=float))).sum())
+
+    def summary(self) -> dict[str, dict[str, float | int | None]]:
+        """Return {metric: {mean, low, high, n, unscored}}; unknown bounds are None."""
+        table = {}
+        for metric in self.scores:
+            interval = self.interval(metric)
+            bounds = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+            table[metric] = {name: _number(value) for name, value in bounds.items()} | {"n": interval.n, "unscored": self.unscored(metric)}
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; NaN becomes null."""
+        return {
+            "format": FORMAT,
+            "config_id": self.config_id,
+            "settings": self.settings.model_dump(mode="json"),
+            "examples": list(self.example_ids),
+            "clusters": list(self.clusters),
+            "scores": {metric: [_number(float(value)) for value in values] for metric, values in self.scores.items()},
+            "data": dict(self.data),
+            "details": dict(self.details),
+            "failures": [dict(failure) for failure in self.failures],
+            "audit": [asdict(check) for check in self.audit],
+            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+            "cache": dict(self.cache),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> RunResult:
+        """Rebuild a result; raise WorkbenchError when the record is incomplete or of another format."""
+        try:
+            if record["format"] != FORMAT:
+                raise WorkbenchError(f"result of format {record['format']!r}, this version reads {FORMAT}")
+            scores = {
+                metric: np.array([math.nan if value is None else value for value in values], dtype=float)
+                for metric, values in record["scores"].items()
+            }
+            result = cls(
+                settings=parse_settings(record["settings"]),
+                example_ids=tuple(record["examples"]),
+                clusters=tuple(record["clusters"]),
+                scores=scores,
+                data=record["data"],
+                details=record["details"],
+                failures=tuple(record["failures"]),
+                audit=tuple(Check(**check) for check in record["audit"]),
+                timings=record["timings"],
+                cache=record["cache"],
+                versions=record["versions"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise WorkbenchError(f"not a complete result record: {error!r}") from None
+        if any(len(values) != len(result.example_ids) for values in scores.values()) or len(result.clusters) != len(result.example_ids):
+            raise WorkbenchError("not a complete result record: scores and questions differ in number")
+        return result
+
+
+def save_results(path: Path, results: Sequence[RunResult]) -> Path:
+    """Write the results of one notebook run atomically."""
+    return write_json(path, {"results": [result.to_json() for result in results]})
+
+
+def load_results(path: Path) -> list[RunResult]:
+    """Read the results of one notebook run; raise WorkbenchError when the file is missing, broken or holds none."""
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("results"), list) or not record["results"]:
+        raise WorkbenchError(f"{path} holds no results")
+    return [RunResult.from_json(item) for item in record["results"]]
+
+
+def rank_cutoffs(top_k: int) -> tuple[int, ...]:
+    """Return the ranks that metrics are computed at: 1, 3, 5, 10 and top_k, as far as top_k goes."""
+    return tuple(sorted({k for k in (*RANKS, top_k) if k <= top_k}))
+
+
+def retrieve_to_fill(
+    retriever: Retriever, examples: Sequence[Example], top_k: int, budget: int, tables: Mapping[str, TokenTable], chunks: int, mean_tokens: float
+) -> tuple[list[list[Hit]], list[Context]]:
+    """Retrieve at least top_k hits and deep enough that each question's context fills the largest budget; return hits and contexts."""
+    depth = min(chunks, max(top_k, 2 * math.ceil(budget / max(mean_tokens, 1)))) if budget else min(chunks, top_k)
+    hits = retriever.retrieve(examples, depth)
+    contexts = [pack(found, budget, tables) for found in hits]
+    while depth < chunks:
+        short = [row for row, context in enumerate(contexts) if not context.full and len(hits[row]) == depth]
+        if not budget or not short:
+            break
+        depth = min(chunks, 4 * depth)
+        for row, found in zip(short, retriever.retrieve([examples[row] for row in short], depth), strict=True):
+            hits[row], contexts[row] = found, pack(found, budget, tables)
+    return hits, contexts
+
+
+def score(
+    dataset: Dataset, hits: Sequence[Sequence[Hit]], contexts: Sequence[Context], settings: Settings, tables: Mapping[str, TokenTable]
+) -> dict[str, np.ndarray]:
+    """Return every metric for every question of the data set (all must have evidence): metric -> (questions,)."""
+    ks = rank_cutoffs(settings.top_k)
+    rows = []
+    for example, found, context in zip(dataset.examples, hits, contexts, strict=True):
+        row: dict[str, float] = {}
+        if not dataset.document_gold:
+            for budget in settings.budgets:
+                row[f"{metrics.BUDGET_METRIC}@{budget}t"] = metrics.evidence_recall(context.within(budget, tables), example, tables)
+        rows.append(row | metrics.score_ranking(found, example, ks, tables))
+    names = metrics.metric_names(ks, settings.budgets, dataset.document_gold)
+    return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

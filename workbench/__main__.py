@@ -28,7 +28,8 @@ def main() -> int:
             raise
         print(f"error: {bootstrap.missing_package(error.name)}", file=sys.stderr)
         return 2
-    return cli.main() or 0
+    cli.main()
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Remember what parts computed, one row per text, so that nothing is paid twice.
 
 The key is the sha256 of everything that decides the value (part fingerprint, role, text); the sha256 of the value is checked on read.
-A damaged row is dropped, counted and computed again. One SQLite file in WAL mode, readable by its owner only: it holds customers' text as vectors.
+A damaged row is dropped, counted and computed again. One SQLite file in WAL mode, readable by its owner only:
+it holds customers' text as vectors.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from workbench.storage import canonical_json, fingerprint
 SCHEMA = """CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL)"""
 KEYS_PER_QUERY = 400
+# the last two: a table or column of ours is not there; two rows have one key
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
+T = TypeVar("T")
 
 
 @dataclass
@@ -38,53 +43,90 @@ class CacheCounts:
 
 
 class Cache:
-    """Store bytes by key in one SQLite file that several processes may use at once."""
+    """Store bytes by key in one SQLite file that several processes may use at once.
+
+    A file that is damaged as a whole is set aside under another name (`.damaged-…`), counted, and an empty one is started.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts = CacheCounts()
-        self._connection = self._open()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._attempt(lambda connection: connection)
 
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work; when the file turns out to be damaged, do it on an empty one."""
         try:
-            return self._connect()
-        except sqlite3.OperationalError as error:
+            try:
+                return work(self._connect())
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGE:
+                    raise
+            except UnicodeDecodeError:  # SQLite quotes a damaged schema in its message
+                pass
+            self._set_aside()
+            return work(self._connect())
+        except (OSError, sqlite3.Error) as error:
             raise WorkbenchError(f"the cache {self.path} cannot be used: {error}") from None
-        except sqlite3.DatabaseError:
-            aside = self.path.with_name(f"{self.path.name}.damaged-{int(time.time())}")
-            os.replace(self.path, aside)
-            for suffix in ("-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            self.counts.damaged += 1
-            return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        try:
+        if self._connection:
+            return self._connection
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._alone(), contextlib.ExitStack() as undo:
+            # only a new file is opened and closed here: closing any other would drop the locks of this process's other connections to it
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            self._inode = self.path.stat().st_ino
+            connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            undo.callback(connection.close)
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")  # a damaged key must not raise
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(SCHEMA)
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
+            undo.pop_all()
+        self._connection = connection
         return connection
+
+    def _set_aside(self) -> None:
+        """Rename the damaged file and its log, unless another process already did."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        self.counts.damaged += 1
+        with self._alone():
+            if self.path.stat().st_ino == self._inode:
+                aside = f"{self.path.name}.damaged-{int(time.time())}-{secrets.token_hex(2)}"
+                for suffix in ("-shm", "-wal", ""):  # the log first: an empty database would take it for its own
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(self.path.with_name(self.path.name + suffix), self.path.with_name(aside + suffix))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time open the file or set it aside (two that switch a new file to WAL at once would fail)."""
+        with contextlib.closing(sqlite3.connect(f"{self.path}.lock", timeout=60, isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return the values present; rows whose checksum is wrong are removed and counted as damaged."""
+        return self._attempt(lambda connection: self._read(connection, keys))
+
+    def _read(self, connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        bad: list[str] = []
+        bad: list[tuple[int]] = []
         for at in range(0, len(keys), KEYS_PER_QUERY):
             part = list(keys[at : at + KEYS_PER_QUERY])
-            marks = ",".join("?" * len(part))
-            for key, value, digest in self._connection.execute(f"SELECT key, value, digest FROM entries WHERE key IN ({marks})", part):  # noqa: S608
-                if _digest(key, value) == digest:
+            query = f"SELECT rowid, key, value, digest FROM entries WHERE key IN ({','.join('?' * len(part))})"  # noqa: S608
+            for row, key, value, digest in connection.execute(query, part):
+                if isinstance(key, str) and isinstance(value, bytes) and _digest(key, value) == digest:
                     found[key] = value
                 else:
-                    bad.append(key)
+                    bad.append((row,))
         if bad:
-            self._connection.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in bad])
+            connection.executemany("DELETE FROM entries WHERE rowid = ?", bad)
+            connection.execute("REINDEX entries")  # a damaged key left an entry that would keep the value from being stored again
             self.counts.damaged += len(bad)
         return found
 
@@ -92,35 +134,42 @@ class Cache:
         """Store values in one transaction; a value that another process stored first is kept."""
         now = time.time()
         rows = [(key, kind, part, value, _digest(key, value), now) for key, value in values]
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+
+        def insert(connection: sqlite3.Connection) -> None:
+            with connection:  # commits, or rolls back on an error
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+        self._attempt(insert)
 
     def stats(self) -> list[dict[str, Any]]:
         """Return rows and bytes by kind and part."""
-        query = "SELECT kind, part, COUNT(*), SUM(LENGTH(value)), MIN(created), MAX(created) FROM entries GROUP BY kind, part ORDER BY kind, part"
+        columns = "kind, part, COUNT(*), SUM(LENGTH(value)), MIN(created), MAX(created)"
+        query = f"SELECT {columns} FROM entries GROUP BY kind, part ORDER BY kind, part"  # noqa: S608
         names = ("kind", "part", "rows", "bytes", "oldest", "newest")
-        return [dict(zip(names, row, strict=True)) for row in self._connection.execute(query)]
+        return [dict(zip(names, row, strict=True)) for row in self._attempt(lambda connection: connection.execute(query).fetchall())]
 
     def prune(self, older_than_days: float) -> int:
         """Remove rows older than so many days; return how many."""
-        cursor = self._connection.execute("DELETE FROM entries WHERE created < ?", (time.time() - older_than_days * 86400,))
-        self._connection.execute("VACUUM")
-        return cursor.rowcount
+        return self._remove("created < ?", time.time() - older_than_days * 86400)
 
     def clear(self) -> int:
         """Remove every row; return how many."""
-        cursor = self._connection.execute("DELETE FROM entries")
-        self._connection.execute("VACUUM")
-        return cursor.rowcount
+        return self._remove("?", 1)
+
+    def _remove(self, condition: str, value: float) -> int:
+        def delete(connection: sqlite3.Connection) -> int:
+            removed = connection.execute(f"DELETE FROM entries WHERE {condition}", (value,)).rowcount  # noqa: S608
+            connection.execute("VACUUM")
+            return removed
+
+        return self._attempt(delete)
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file; the next use opens it again."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
 
 
 def _digest(key: str, value: bytes) -> bytes:
@@ -132,8 +181,9 @@ class CachedEmbedder:
     """Wrap an embedder: known texts come from the cache, the others are encoded in one call and stored."""
 
     def __init__(self, embedder: Embedder, cache: Cache) -> None:
-        if not getattr(embedder, "fingerprint", None):
-            raise WorkbenchError(f"{type(embedder).__name__} has no fingerprint, so its vectors cannot be cached safely")
+        identity = getattr(embedder, "fingerprint", None)
+        if not isinstance(identity, Mapping) or not identity.get("name"):
+            raise WorkbenchError(f"{type(embedder).__name__} has no fingerprint with a name, so its vectors cannot be cached safely")
         self.embedder = embedder
         self.cache = cache
         self._reads = True
@@ -152,19 +202,23 @@ class CachedEmbedder:
         return self.embedder.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return unit vectors (len(texts), dimension), float32; equal texts are encoded once."""
+        """Return unit vectors (len(texts), dimension), float32; equal texts are encoded once, in NFC."""
         if not self._reads:
             return self.embedder.encode(texts, role)
         part = canonical_json(self.fingerprint)
-        keys = [fingerprint([part, role, unicodedata.normalize("NFC", text)]) for text in texts]
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
+        keys = [fingerprint([part, role, text]) for text in texts]
         found = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        self.cache.counts.hits += len(texts) - len(missing)
+        self.cache.counts.hits += len(found)
         if missing:
             self.cache.counts.misses += len(missing)
             self.cache.counts.calls += 1
-            vectors = self.embedder.encode(list(missing.values()), role)
-            fresh = {key: np.ascontiguousarray(vector, dtype="<f4").tobytes() for key, vector in zip(missing, vectors, strict=True)}
-            self.cache.put("vector", str(self.fingerprint["name"]), fresh.items())
+            name = self.fingerprint["name"]
+            vectors = np.ascontiguousarray(self.embedder.encode(list(missing.values()), role), dtype="<f4")
+            if vectors.ndim != 2 or len(vectors) != len(missing) or not np.isfinite(vectors).all():
+                raise WorkbenchError(f"{name} returned shape {vectors.shape} for {len(missing)} texts, or NaN; nothing is stored")
+            fresh = {key: vector.tobytes() for key, vector in zip(missing, vectors, strict=True)}
+            self.cache.put("vector", str(name), fresh.items())
             found |= fresh
         return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]) if keys else np.zeros((0, 0), np.float32)

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from workbench import registry
 from workbench.datatypes import Chunk, Chunker, Document, Span, Tokenizer, WorkbenchError
 from workbench.text import sentences
-from workbench.tokens import ModelTokenizer, TokenTable, token_table
+from workbench.tokens import ModelTokenizer, TokenTable, token_table, trim
 
 
 def make_chunk(document: Document, start: int, end: int) -> Chunk | None:
     """Return the chunk of [start, end) without white space at its ends, or None when nothing is left."""
+    start, end = trim(document.text, start, end)
     text = document.text[start:end]
-    start += len(text) - len(text.lstrip())
-    text = text.strip()
-    if not text:
-        return None
-    return Chunk(Span(document.id, start, start + len(text)), text, document.title, document.metadata)
+    return Chunk(Span(document.id, start, end), text, document.title, document.metadata) if text.strip() else None
+
+
+def join(pieces: Sequence[tuple[int, int]], table: TokenTable, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Join neighbouring pieces up to `size` tokens; each result repeats the last pieces of the one before, up to `overlap` tokens.
+
+    Fewer are repeated where the next piece would not fit beside them; a piece larger than `size` stays alone.
+    """
+    starts, ends = np.array(pieces, dtype=np.int64).reshape(-1, 2).T
+    firsts, lasts = np.searchsorted(table.starts, starts).tolist(), np.searchsorted(table.starts, ends).tolist()  # in tokens
+    first = 0
+    while first < len(pieces):
+        last = first
+        while last + 1 < len(pieces) and lasts[last + 1] - firsts[first] <= size:
+            last += 1
+        yield pieces[first][0], pieces[last][1]
+        if last + 1 == len(pieces):
+            return
+        back = last + 1
+        while back - 1 > first and lasts[last] - firsts[back - 1] <= overlap and lasts[last + 1] - firsts[back - 1] <= size:
+            back -= 1
+        first = back
 
 
 class WholeChunker:
@@ -39,15 +61,8 @@ class FixedChunker:
     def chunk(self, document: Document) -> list[Chunk]:
         """Return windows of at most `size` document tokens."""
         table = token_table(document.text, self.tokenizer)
-        total = len(table.starts)
-        chunks = []
-        for first in range(0, max(total, 1), self.size - self.overlap):
-            last = first + self.size
-            start = int(table.starts[first]) if first else 0
-            end = int(table.starts[last]) if last < total else len(document.text)
-            chunks.append(make_chunk(document, start, end))
-            if last >= total:
-                break
+        borders = [0, *np.unique(table.starts)[1:].tolist(), len(document.text)]  # between tokens, never inside a character
+        chunks = [make_chunk(document, start, end) for start, end in join(list(pairwise(borders)), table, self.size, self.overlap)]
         return [chunk for chunk in chunks if chunk]
 
 
@@ -61,25 +76,13 @@ class SentenceChunker:
         """Return chunks that begin and end at sentence borders; overlap is whole sentences of at most `overlap` tokens."""
         table = token_table(document.text, self.tokenizer)
         pieces = [piece for start, end in sentences(document.text) for piece in self._fit(start, end, table)]
-        chunks: list[Chunk | None] = []
-        first = 0
-        while first < len(pieces):
-            last = first + 1
-            while last < len(pieces) and table.count(pieces[first][0], pieces[last][1]) <= self.size:
-                last += 1
-            chunks.append(make_chunk(document, pieces[first][0], pieces[last - 1][1]))
-            if last >= len(pieces):
-                break
-            back = last
-            while back - 1 > first and table.count(pieces[back - 1][0], pieces[last - 1][1]) <= self.overlap:
-                back -= 1
-            first = back
+        chunks = [make_chunk(document, start, end) for start, end in join(pieces, table, self.size, self.overlap)]
         return [chunk for chunk in chunks if chunk]
 
     def _fit(self, start: int, end: int, table: TokenTable) -> list[tuple[int, int]]:
         pieces = []
         while table.count(start, end) > self.size:
-            border = table.cut(start, self.size)
+            border = max(table.cut(start, self.size), start + 1)  # one character may cost more than `size`
             pieces.append((start, border))
             start = border
         return [*pieces, (start, end)]
@@ -128,7 +131,11 @@ def create_chunker(spec: str, tokenizer: Tokenizer, size: int, overlap: int, opt
 
 
 def chunk_documents(chunker: Chunker, documents: Iterable[Document]) -> list[Chunk]:
-    """Chunk all documents, in order of chunk id; raise WorkbenchError when nothing comes out or ids repeat."""
+    """Chunk all documents, in order of chunk id; raise WorkbenchError when two documents share an id or nothing comes out."""
+    documents = list(documents)
+    name, times = Counter(document.id for document in documents).most_common(1)[0] if documents else ("", 0)
+    if times > 1:
+        raise WorkbenchError(f"{times} documents have the id {name!r}; ids must be unique, or chunks of one would replace those of another")
     chunks = {chunk.id: chunk for document in documents for chunk in chunker.chunk(document)}
     if not chunks:
         raise WorkbenchError("no text left to index: all documents are empty")

@@ -163,7 +163,7 @@ def sweep(
     outcome = sweep.run_sweep(spec, fresh=fresh, say=typer.echo)
     errors = report.audit_errors(outcome.results)
     for name, results in report.by_dataset(outcome.results).items():
-        _print_leaderboard(name, report.compare(results))
+        _print_leaderboard(name, report.compare(results, baseline=outcome.baselines[name]))
     for failure in outcome.failed:
         typer.echo(f"FAILED {failure['point']}", err=True)
     for error in errors:

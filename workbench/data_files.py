@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+from workbench import storage
 from workbench.datatypes import WorkbenchError
+
+FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -18,14 +22,18 @@ BYTE_ORDER_MARKS = {
 }
 
 
-def read_text(path: Path, encoding: str | None = None) -> tuple[str, str]:
-    """Return the text of a file and its encoding (see `decode`); raise WorkbenchError when it is missing, unreadable or not text."""
+def read_text(path: Path, encoding: str | None = None, shown: str = "") -> tuple[str, str]:
+    """Return the text of a file and its encoding (see `decode`).
+
+    Raise WorkbenchError, which names the file as `shown` (default: its path), when it is missing, unreadable or not text.
+    """
+    shown = shown or str(path)
     try:
-        return decode(path.read_bytes(), str(path), encoding)
+        return decode(path.read_bytes(), shown, encoding)
     except FileNotFoundError:
-        raise WorkbenchError(f"no such file: {path}") from None
+        raise WorkbenchError(f"no such file: {shown}") from None
     except OSError as error:
-        raise WorkbenchError(f"cannot read {path}: {error.strerror}") from None
+        raise WorkbenchError(f"cannot read {shown}: {error.strerror}") from None
 
 
 def decode(data: bytes, source: str, encoding: str | None = None) -> tuple[str, str]:
@@ -68,3 +76,17 @@ def parse_json(text: str, source: str) -> Any:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number that JSON has")
+
+
+def front_matter(text: str, source: str) -> tuple[dict[str, Any], str]:
+    """Return the YAML fields between two lines of --- at the very start of a text, and the text after them.
+
+    A text without such a block, or whose block is not a mapping, is returned whole. Raise WorkbenchError for broken YAML.
+    """
+    block = FRONT_MATTER.match(text)
+    if block is None:
+        return {}, text
+    fields = storage.parse_yaml(block[1], f"front matter of {source}")
+    if not isinstance(fields, dict):
+        return {}, text
+    return {str(key): value for key, value in fields.items()}, text[block.end() :]

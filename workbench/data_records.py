@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench import storage
+from workbench.data_files import front_matter, parse_json, read_text
 from workbench.datatypes import Dataset, Document, Example, Span, WorkbenchError
-from workbench.data_files import parse_json, read_text
 from workbench.text import Alignment, normalise
 
 QUESTION_KEYS = frozenset({"id", "question", "answers", "evidence", "unanswerable", "group", "metadata"})
+HEADING = re.compile(r"^#[ \t]+(\S.*?)[ \t#]*$", re.MULTILINE)
 DOCUMENT_KEYS = frozenset({"id", "text", "title", "group", "metadata"})
 
 
@@ -53,14 +56,14 @@ class Collector:
         self._aligned: dict[str, Alignment] = {}
         self._changes: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
-        self._claimed: set[tuple[str, str]] = set()
+        self.claimed: set[tuple[str, str]] = set()
         self._by_stem: dict[str, list[str]] | None = {} if stems else None
 
-    def read(self, path: Path) -> str:
+    def read(self, path: Path, shown: str = "") -> str:
         """Read a text file; an encoding other than UTF-8 is noted. Raise WorkbenchError when it is missing or not text."""
-        text, encoding = read_text(path, self.encoding)
+        text, encoding = read_text(path, self.encoding, shown)
         if not encoding.startswith("utf-8"):
-            self.notes.append(f"{path.name}: read as {encoding}")
+            self.notes.append(f"{shown or path.name}: read as {encoding}")
         return text
 
     def read_lines(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -82,6 +85,8 @@ class Collector:
                     merged[clean(key)] = clean(value)
                 elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
                     merged[clean(key)] = value
+                elif isinstance(value, (date, time)):
+                    merged[clean(key)] = value.isoformat()
                 elif value is not None:
                     self._unread[clean(key)] += 1
         if "group" in merged:
@@ -91,9 +96,9 @@ class Collector:
     def claim(self, kind: str, identity: Any, where: str) -> str:
         """Return an id as text; raise WorkbenchError when it is missing or taken."""
         name = identifier(identity, where)
-        if (kind, name) in self._claimed:
+        if (kind, name) in self.claimed:
             raise WorkbenchError(f"{where}: duplicate {kind} id {name!r}")
-        self._claimed.add((kind, name))
+        self.claimed.add((kind, name))
         return name
 
     def add_document(self, identity: Any, text: Any, where: str, title: Any = "", metadata: Mapping[str, Any] | None = None) -> str:
@@ -111,6 +116,20 @@ class Collector:
             self._by_stem.setdefault(PurePosixPath(name).name, []).append(name)
         self.documents[name] = Document(name, aligned.text, clean(title), self.metadata(metadata))
         return name
+
+    def add_file(self, path: Path, name: str, shown: str) -> None:
+        """Keep the document of a Markdown or text file; one that cannot be read becomes a loss.
+
+        Front matter gives title, group and other metadata. Without a title there, the first heading or the file name is taken.
+        """
+        try:
+            fields, body = front_matter(self.read(path, shown), shown)
+        except WorkbenchError as error:
+            self.losses.append(f"{shown} was skipped: {error}")
+            return
+        heading = HEADING.search(body.replace("\r", "\n"))
+        title = fields.pop("title", None) or (heading[1] if heading else path.stem)
+        self.add_document(name, body, shown, title, fields)
 
     def add_document_record(self, record: Mapping[str, Any], where: str) -> None:
         """Keep the document of one JSON object {id, text, title?, group?, metadata?, any other text or number}."""

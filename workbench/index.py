@@ -11,7 +11,8 @@ from workbench import registry
 from workbench.datatypes import LexicalIndex, VectorIndex, WorkbenchError
 
 Found = tuple[np.ndarray, np.ndarray]  # row numbers and scores, best first
-DECIMALS = 6  # float32 products of equal vectors differ in the last digits; rounded, ties are ties (VX10)
+DECIMALS = 6  # of scores; what is equal to so many is a tie (VX10)
+MARGIN = 1e-5  # more than float32 products of unit vectors are off; they depend on the batch and the library in their last digits
 NOTHING: Found = (np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
@@ -20,8 +21,10 @@ def check_vectors(vectors: np.ndarray, names: Sequence[str], dimension: int | No
     vectors = np.asarray(vectors)
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise WorkbenchError(f"expected {len(names)} vectors, got an array of shape {vectors.shape}")
-    if dimension is not None and vectors.shape[1] != dimension:
-        raise WorkbenchError(f"{names[0]}: a vector of dimension {vectors.shape[1]} cannot be compared with an index of dimension {dimension}")
+    if dimension is not None and len(names) and vectors.shape[1] != dimension:
+        raise WorkbenchError(
+            f"{names[0]}: a vector of dimension {vectors.shape[1]} cannot be compared with an index of dimension {dimension}"
+        )
     norms = np.linalg.norm(vectors, axis=1)
     for problem, bad in (("NaN or infinite", ~np.isfinite(norms)), ("zero", norms == 0), ("not unit length", np.abs(norms - 1) > 1e-3)):
         rows = np.flatnonzero(bad)
@@ -30,16 +33,33 @@ def check_vectors(vectors: np.ndarray, names: Sequence[str], dimension: int | No
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def best(scores: np.ndarray, k: int, rows: np.ndarray | None = None) -> Found:
-    """Return the k best of one row of scores; `rows` names the candidates, default all."""
-    scores = np.round(scores if rows is None else scores[rows], DECIMALS)
-    if len(scores) > k:
-        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-        places = np.flatnonzero(scores >= threshold)
-    else:
-        places = np.arange(len(scores))
-    places = places[np.argsort(-scores[places], kind="stable")][:k]
-    return (places if rows is None else rows[places]), scores[places]
+def contenders(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the places, ascending, of all scores that may be among the k best once they are exact."""
+    if len(scores) <= k:
+        return np.arange(len(scores))
+    return np.flatnonzero(scores >= np.partition(scores, -k)[-k] - MARGIN)
+
+
+def ranked(rows: np.ndarray, scores: np.ndarray, k: int) -> Found:
+    """Return the k best of some rows (ascending) with their scores; equal scores keep the order of the rows."""
+    near = contenders(scores, k)
+    scores = np.round(scores[near], DECIMALS)
+    order = np.argsort(-scores, kind="stable")[:k]
+    return rows[near][order], scores[order]
+
+
+def compare(vectors: np.ndarray, query: np.ndarray, rows: np.ndarray, k: int) -> Found:
+    """Return the k nearest of some rows (ascending), compared in double precision: the same in every batch and from every index."""
+    return ranked(rows, vectors[rows].astype(np.float64) @ query.astype(np.float64), k)
+
+
+def compare_all(vectors: np.ndarray, queries: np.ndarray, k: int) -> list[Found]:
+    """Return the k nearest of all rows for each query."""
+    found = []
+    for at in range(0, len(queries), 256):  # bounds the score matrix
+        part = queries[at : at + 256]
+        found += [compare(vectors, query, contenders(scores, k), k) for query, scores in zip(part, part @ vectors.T, strict=True)]
+    return found
 
 
 class ExactIndex:
@@ -49,46 +69,49 @@ class ExactIndex:
         self.vectors = check_vectors(vectors, names)
 
     def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> list[Found]:
-        """Return the k nearest rows of each query."""
+        """Return the k nearest rows of each query, fewer when there are fewer.
+
+        With `rows` these alone are compared, all of them, by every index: a graph searched under a filter loses hits.
+        """
         queries = check_vectors(queries, [f"query {row}" for row in range(len(queries))], self.vectors.shape[1])
-        found = []
-        for at in range(0, len(queries), 256):  # bounds the score matrix
-            scores = queries[at : at + 256] @ self.vectors.T
-            found += [best(row, k, rows) for row in scores]
-        return found
+        if not len(queries):
+            return []
+        if rows is None:
+            return self._search(queries, k)
+        rows = np.unique(np.asarray(rows, dtype=np.int64))
+        return [(rows[places], scores) for places, scores in compare_all(self.vectors[rows], queries, k)]
+
+    def _search(self, queries: np.ndarray, k: int) -> list[Found]:
+        return compare_all(self.vectors, queries, k)
 
 
-class FlatIndex:
+class FlatIndex(ExactIndex):
     """Search with faiss IndexFlatIP: exact as well."""
 
     def __init__(self, vectors: np.ndarray, names: Sequence[str]) -> None:
         import faiss
 
+        super().__init__(vectors, names)
         self.faiss = faiss
-        self.vectors = check_vectors(vectors, names)
         self.index = self._build()
         self.index.add(self.vectors)
 
     def _build(self) -> Any:
         return self.faiss.IndexFlatIP(self.vectors.shape[1])
 
-    def _parameters(self, selector: Any, k: int) -> Any:  # noqa: ARG002 - HNSW needs k
-        return self.faiss.SearchParameters(sel=selector) if selector else None
+    def _parameters(self, depth: int) -> Any:  # noqa: ARG002 - HNSW needs it
+        return None
 
-    def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> list[Found]:
-        """Return the k nearest rows of each query; k is clipped, ids of -1 never leave (VX2)."""
-        queries = check_vectors(queries, [f"query {row}" for row in range(len(queries))], self.vectors.shape[1])
-        k = min(k, len(self.vectors) if rows is None else len(rows))
-        if not len(queries) or not k:
-            return [NOTHING] * len(queries)
-        selector = self.faiss.IDSelectorBatch(np.asarray(rows, np.int64)) if rows is not None else None
-        scores, ids = self.index.search(queries, k, params=self._parameters(selector, k))
-        found = []
-        for row, score in zip(ids, np.round(scores, DECIMALS), strict=True):
-            kept = row >= 0
-            order = np.lexsort((row[kept], -score[kept]))
-            found.append((row[kept][order], score[kept][order]))
-        return found
+    def _search(self, queries: np.ndarray, k: int) -> list[Found]:
+        """Search deeper than k while the last row found may tie with the k-th; ids of -1 never leave (VX2)."""
+        total = len(self.vectors)
+        k = min(k, total)
+        depth = min(k + 16, total)
+        scores, ids = self.index.search(queries, depth, params=self._parameters(depth))
+        while depth < total and ((scores[:, k - 1] - scores[:, -1] <= MARGIN) & (ids[:, -1] >= 0)).any():
+            depth = min(2 * depth, total)
+            scores, ids = self.index.search(queries, depth, params=self._parameters(depth))
+        return [compare(self.vectors, query, np.sort(row[row >= 0]), k) for query, row in zip(queries, ids, strict=True)]
 
 
 class HnswIndex(FlatIndex):
@@ -106,8 +129,8 @@ class HnswIndex(FlatIndex):
         index.hnsw.efConstruction = max(200, self.ef)
         return index
 
-    def _parameters(self, selector: Any, k: int) -> Any:
-        return self.faiss.SearchParametersHNSW(efSearch=max(self.ef, k), **({"sel": selector} if selector else {}))
+    def _parameters(self, depth: int) -> Any:
+        return self.faiss.SearchParametersHNSW(efSearch=max(self.ef, depth))
 
 
 class Bm25Index:
@@ -120,21 +143,23 @@ class Bm25Index:
 
         self.size = len(tokens)
         self.vocabulary = {token: number for number, token in enumerate(sorted({token for row in tokens for token in row}))}
-        self.index = bm25s.BM25(k1=k1, b=b, method="lucene")
+        self.index = bm25s.BM25(k1=k1, b=b, method="lucene", dtype="float64")
         if self.vocabulary:
             ids = [[self.vocabulary[token] for token in row] for row in tokens]
-            self.index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=self.vocabulary), show_progress=False)
+            self.index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=self.vocabulary), create_empty_token=False, show_progress=False)
 
     def search(self, queries: Sequence[Sequence[str]], k: int, rows: np.ndarray | None = None) -> list[Found]:
-        """Return the k best rows of each tokenised query with a score above zero."""
+        """Return the k best rows of each tokenised query with a score above zero; a token given twice counts twice."""
+        candidates = np.arange(self.size) if rows is None else np.unique(np.asarray(rows, dtype=np.int64))
         found = []
         for query in queries:
             ids = [self.vocabulary[token] for token in query if token in self.vocabulary]
             if not ids:
                 found.append(NOTHING)
                 continue
-            numbers, scores = best(self.index.get_scores_from_ids(ids), k, rows)
-            found.append((numbers[scores > 0], scores[scores > 0]))
+            scores = self.index.get_scores_from_ids(ids)
+            matching = candidates[scores[candidates] > 0]
+            found.append(ranked(matching, scores[matching], k))
         return found
 
 

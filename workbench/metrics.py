@@ -1,4 +1,4 @@
-"""Score the hits of one question against its evidence spans; every function returns a float and raises nothing.
+"""Score the hits of one question against its evidence spans.
 
 Evidence is all of (any of spans). A hit *touches* a unit when it shares at least one character with one of its spans. Where one hit is the
 first to touch several units, the j-th unit found counts at position max(rank, j): ideal is one unit per rank, so nothing can exceed 1, and
@@ -71,6 +71,12 @@ def score_ranking(hits: Sequence[Hit], example: Example, ks: Sequence[int], tabl
     """Return every rank metric at every k, named "recall@5"; the example must have evidence."""
     if not example.evidence:
         raise WorkbenchError(f"question {example.id!r} has no evidence to score retrieval with")
+    if example.gains and (len(example.gains) != len(example.evidence) or not all(gain > 0 for gain in example.gains)):
+        raise WorkbenchError(f"question {example.id!r}: gains {list(example.gains)} must be one positive number for each evidence unit")
+    if [hit.rank for hit in hits] != list(range(1, len(hits) + 1)):
+        raise WorkbenchError(
+            f"question {example.id!r}: hits must come best first with ranks 1, 2, 3, ..., got {[hit.rank for hit in hits[:5]]}"
+        )
     if len({hit.chunk.id for hit in hits}) < len(hits):
         raise WorkbenchError(f"question {example.id!r}: the same chunk was retrieved twice")
     ranks = first_ranks(hits, example)
@@ -112,7 +118,7 @@ def token_overlap(hits: Sequence[Hit], example: Example, tables: Mapping[str, To
 def evidence_recall(context: Context, example: Example, tables: Mapping[str, TokenTable]) -> float:
     """Return the share of the evidence's characters (white space not counted) that lie in the context.
 
-    Of a unit's alternatives the one covered best counts.
+    Of a unit's alternatives the one covered best counts; evidence of white space alone is unscored (NaN).
     """
     ranges = merge(context.pieces)
     inside = total = 0
@@ -121,7 +127,7 @@ def evidence_recall(context: Context, example: Example, tables: Mapping[str, Tok
         best_covered, size = max(choices, key=lambda choice: (choice[0] / choice[1] if choice[1] else 0.0, -choice[1]))
         inside += best_covered
         total += size
-    return inside / total if total else 0.0
+    return inside / total if total else math.nan
 
 
 def covered(span: Span, ranges: Mapping[str, Sequence[tuple[int, int]]], tables: Mapping[str, TokenTable]) -> int:

@@ -55,6 +55,12 @@ def catalogue() -> dict[str, CatalogueEntry]:
     return dict(CATALOGUE)
 
 
+def stored(name: str) -> bool:
+    """Tell whether the store has this model, with all its files in their recorded sizes."""
+    folder = _stored_folder(name)
+    return folder.is_dir() and not _damage(name, folder, hashes=False)
+
+
 def resolve(name: str, allow_download: bool = False) -> LocalModel:
     """Return the local model that `name` means: an existing folder, a stored model, or (with `allow_download`) one fetched now.
 

@@ -20,12 +20,13 @@ MAX_HEADER_BYTES = 100_000_000
 
 def model_files(folder: Path) -> dict[str, Path]:
     """List the files that make up a model by their path in the folder; hidden ones, the manifest and other kinds are left out."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.suffix in MODEL_SUFFIXES}
-    return {
-        name: path
-        for name, path in found.items()
-        if name != MANIFEST and not any(part.startswith(".") for part in name.split("/")) and path.is_file()
-    }
+    found = {path.relative_to(folder).as_posix(): path for path in _entries(folder) if path.suffix in MODEL_SUFFIXES and path.is_file()}
+    return {name: path for name, path in found.items() if name != MANIFEST and "/." not in f"/{name}"}
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List a folder and the folders in it: models are never deeper, and a folder named by mistake may be a whole disk."""
+    return sorted([*folder.glob("*"), *folder.glob("*/*")])
 
 
 def own_facts(folder: Path) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def own_facts(folder: Path) -> dict[str, Any]:
 
 def check_weights(name: str, folder: Path) -> str:
     """Refuse pickled weights and models with code of their own; return the number format that holds most of the weights."""
-    weights = sorted(folder.rglob("*.safetensors"))
+    weights = [path for path in _entries(folder) if path.suffix == ".safetensors"]
     safe_folders = {path.parent for path in weights}
-    for path in sorted(folder.rglob("*")):
+    for path in _entries(folder):
         if PICKLED_WEIGHTS.fullmatch(path.name) and path.parent not in safe_folders:
             raise WorkbenchError(
                 f"model {name}: {path.relative_to(folder)} is pickled, and pickled weights can run code; "

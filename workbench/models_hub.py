@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.datatypes import WorkbenchError
 from workbench.models_catalogue import MODEL_SUFFIXES
+from workbench.models_folder import model_files
 
 OTHER_ENGINES = ("onnx", "openvino")  # folders with the same model again
 
@@ -32,9 +33,8 @@ def build(name: str, revision: str | None, target: Path) -> dict[str, Any]:
     except (OSError, ValueError, HTTPError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WorkbenchError(f"model {name} could not be fetched from the hub: {reason}") from error
-    for path in sorted(snapshot.rglob("*")):
-        relative = path.relative_to(snapshot)
-        if path.is_file() and path.suffix in MODEL_SUFFIXES and relative.parts[0] not in OTHER_ENGINES:
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+    for relative, path in model_files(snapshot).items():  # the client's cache may hold more than was asked for now
+        if relative.split("/")[0] not in OTHER_ENGINES:
+            (target / relative).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / relative)
     return {"hub": name, "revision": snapshot.name}

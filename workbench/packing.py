@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from workbench.datatypes import Hit, Span
+from workbench.datatypes import Hit, Span, WorkbenchError
 from workbench.tokens import TokenTable
 
 
@@ -19,7 +19,8 @@ class Context:
 
     def within(self, budget: int, tables: Mapping[str, TokenTable]) -> Context:
         """Return the context that a smaller budget gives: a prefix of this one, by the packing rule."""
-        return pack_spans(self.pieces, budget, tables)
+        context = pack_spans(self.pieces, budget, tables)
+        return replace(context, full=context.full or self.full)
 
 
 def pack(hits: Sequence[Hit], budget: int, tables: Mapping[str, TokenTable]) -> Context:
@@ -31,7 +32,9 @@ def pack(hits: Sequence[Hit], budget: int, tables: Mapping[str, TokenTable]) -> 
 
 
 def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTable]) -> Context:
-    """Pack spans in their order into so many tokens."""
+    """Pack spans in their order into so many tokens; raise WorkbenchError for a budget below 0."""
+    if budget < 0:
+        raise WorkbenchError(f"context budget {budget} must be at least 0 tokens")
     taken: dict[str, list[tuple[int, int]]] = {}
     pieces: list[Span] = []
     left = budget
@@ -39,16 +42,17 @@ def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTab
         table = tables[span.document_id]
         ranges = taken.setdefault(span.document_id, [])
         for start, end in subtract(span.start, span.end, ranges):
-            tokens = table.count(start, end)
-            if tokens > left:
+            if not table.visible_in(start, end):
+                continue  # white space between two pieces
+            over = table.count(start, end) > left
+            if over:
                 end = table.cut(start, left)
-                tokens = left
-            if end > start:
+            if table.visible_in(start, end):
                 pieces.append(Span(span.document_id, start, end))
                 ranges.append((start, end))
-                left -= tokens
-            if left == 0:
-                return Context(tuple(pieces), budget, True)
+                left -= table.count(start, end)
+            if over or left == 0:
+                return Context(tuple(pieces), budget - left, True)
     return Context(tuple(pieces), budget - left, False)
 
 

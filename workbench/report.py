@@ -328,6 +328,14 @@ def write_timings(path: Path, results: Sequence[RunResult]) -> Path:
     return write_csv(path, ["config_id", *stages, *(f"cache_{name}" for name in counts)], rows)
 
 
+def find_baseline(results: Sequence[RunResult], wanted: Mapping[str, Any]) -> str:
+    """Return the config id of the first result with these settings that is no control; without any wish, of the first result."""
+    for result in results:
+        if all(getattr(result.settings, field) == value for field, value in wanted.items()) and not (wanted and is_control(result.settings)):
+            return result.config_id
+    raise WorkbenchError(f"no result has the baseline's settings {dict(wanted)}")
+
+
 def by_dataset(results: Sequence[RunResult]) -> Mapping[str, list[RunResult]]:
     """Group results that may be compared with one another: same data, same questions."""
     groups: dict[tuple[str, str, tuple[str, ...]], list[RunResult]] = {}

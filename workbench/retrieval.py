@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from workbench.storage import fingerprint
 from workbench.text import TOKENISERS, guess_language
 
 RRF_CONSTANT = 60  # Cormack, Clarke and Buettcher 2009; ranks count from 1
-MIN_FUSION_DEPTH = 100
+FUSION_DEPTH = 1000  # of both lists, whatever k is: a deeper search must not reorder the hits of a shallower one
 
 
 def embedding_texts(chunks: Sequence[Chunk], with_title: bool) -> list[str]:
@@ -23,17 +24,22 @@ def embedding_texts(chunks: Sequence[Chunk], with_title: bool) -> list[str]:
     return [f"{chunk.title} {chunk.text}" if with_title and chunk.title else chunk.text for chunk in chunks]
 
 
+def nfc(value: Any) -> str:
+    """Return a value as text in NFC, as documents are; what a person types or names on macOS may not be (KO1)."""
+    return unicodedata.normalize("NFC", str(value))
+
+
 class MetadataFilter:
     """Keep the chunks whose metadata equals a value: "title" takes it from the question, "title:Some value" gives it; "a,b" needs both."""
 
     def __init__(self, spec: str, chunks: Sequence[Chunk]) -> None:
-        self.conditions = [registry.split_spec(part.strip()) for part in spec.split(",") if part.strip()]
+        self.conditions = [registry.split_spec(part.strip()) for part in nfc(spec).split(",") if part.strip()]
         self._rows: dict[str, dict[str, np.ndarray]] = {}
         for key, _ in self.conditions:
             rows = defaultdict(list)
             for row, chunk in enumerate(chunks):
                 if key in chunk.metadata:
-                    rows[str(chunk.metadata[key])].append(row)
+                    rows[nfc(chunk.metadata[key])].append(row)
             if not rows:
                 known = {name for chunk in chunks for name in chunk.metadata}
                 raise registry.unknown("filter: no document has the metadata", key, known)
@@ -45,7 +51,7 @@ class MetadataFilter:
         for key, value in self.conditions:
             if value is None and key not in example.metadata:
                 raise WorkbenchError(f"filter {key!r}: question {example.id!r} has no such metadata")
-            values.append(value if value is not None else str(example.metadata[key]))
+            values.append(value if value is not None else nfc(example.metadata[key]))
         return tuple(values)
 
     def rows(self, values: Sequence[str]) -> np.ndarray | None:
@@ -70,7 +76,7 @@ class DenseRetriever:
 
     def search(self, examples: Sequence[Example], k: int) -> list[Found]:
         """Return row numbers and scores for each question."""
-        queries = self.embedder.encode([example.question for example in examples], "query")
+        queries = self.embedder.encode([nfc(example.question) for example in examples], "query")
         return filtered_search(self.filter, examples, lambda at, rows: self.index.search(queries[at], k, rows))
 
     def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
@@ -131,10 +137,9 @@ class HybridRetriever:
         self.bm25 = Bm25Retriever(chunks, texts, filter, argument, k1=k1, b=b)
 
     def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
-        """Return at most k hits for each question, best first; each list is fused to a depth of at least 100."""
-        depth = max(k, MIN_FUSION_DEPTH)
+        """Return at most k hits for each question, best first; chunks below rank 1000 of both lists are no hits."""
         found = []
-        for lists in zip(self.dense.search(examples, depth), self.bm25.search(examples, depth), strict=True):
+        for lists in zip(self.dense.search(examples, FUSION_DEPTH), self.bm25.search(examples, FUSION_DEPTH), strict=True):
             found.append(fuse([rows for rows, _ in lists], k))
         return to_hits(self.chunks, found)
 
@@ -148,7 +153,7 @@ class RandomRetriever:
         self.seed = seed
 
     def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
-        """Return k chunks in an order that depends on the seed and the question only."""
+        """Return k chunks in an order that depends on the seed and the id of the question only."""
         return to_hits(self.chunks, [self._draw(example, k) for example in examples])
 
     def _draw(self, example: Example, k: int) -> Found:
@@ -192,14 +197,21 @@ def to_hits(chunks: Sequence[Chunk], found: Sequence[Found]) -> list[list[Hit]]:
 
 def default_tokeniser(texts: Sequence[str]) -> str:
     """Name the BM25 tokeniser for a corpus: Hangul bigrams for Korean (KO3), words otherwise."""
-    return "hangul-bigram" if guess_language(" ".join(text[:200] for text in texts[:200])) == "ko" else "word"
+    return "hangul-bigram" if guess_language(" ".join(text[:200] for text in texts[:: max(1, len(texts) // 200)])) == "ko" else "word"
 
 
-RETRIEVERS: dict[str, Callable[..., Retriever]] = {"dense": DenseRetriever, "bm25": Bm25Retriever, "hybrid": HybridRetriever, "random": RandomRetriever}
+RETRIEVERS: dict[str, Callable[..., Retriever]] = {
+    "dense": DenseRetriever,
+    "bm25": Bm25Retriever,
+    "hybrid": HybridRetriever,
+    "random": RandomRetriever,
+}
 DENSE_RETRIEVERS = ("dense", "hybrid")  # those that need an embedder
 
 
-def create_retriever(spec: str, chunks: Sequence[Chunk], with_title: bool, options: Mapping[str, Any] | None = None, **context: Any) -> Retriever:
+def create_retriever(
+    spec: str, chunks: Sequence[Chunk], with_title: bool, options: Mapping[str, Any] | None = None, **context: Any
+) -> Retriever:
     """Build the retriever that `spec` names over chunks sorted by id; context: embedder, index, index_options, filter."""
     texts = embedding_texts(chunks, with_title)
     return registry.create("retriever", RETRIEVERS, spec, options or {}, chunks=chunks, texts=texts, **context)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from workbench.datatypes import WorkbenchError
 from workbench.storage import canonical_json, fingerprint
@@ -37,10 +37,22 @@ class Settings(BaseModel):
     index: str = "exact"
     filter: str = ""
     top_k: Annotated[int, Field(ge=1)] = 10
-    budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, strict=False)] = (256, 512, 1024, 2048)
+    budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (256, 512, 1024, 2048)
     primary: str = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Copy the options, so that a later change of the caller's dict changes nothing here."""
+        try:
+            copy = json.loads(json.dumps(options, allow_nan=False))
+        except (TypeError, ValueError):
+            copy = None
+        if copy != options:
+            raise ValueError("must hold JSON values only (no NaN, tuples, dates or numpy numbers)")
+        return copy
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -48,17 +60,11 @@ class Settings(BaseModel):
             raise ValueError(f"chunk_overlap {self.chunk_overlap} must be smaller than chunk_size {self.chunk_size}")
         if self.split not in SPLITS:
             raise ValueError(f"split {self.split!r} must be one of {', '.join(SPLITS)}")
-        if list(self.budgets) != sorted(set(self.budgets)):
-            raise ValueError(f"budgets {list(self.budgets)} must rise without repetition")
+        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
+            raise ValueError(f"budgets {list(self.budgets)} must hold at least one size and rise without repetition")
         for name, value in self:
             if isinstance(value, str) and "=" in value and name not in {"dataset"}:
                 raise ValueError(f"{name} {value!r} must not contain '=': options go through `options` (--set part.name=value)")
-        try:
-            unchanged = json.loads(json.dumps(self.options, allow_nan=False)) == self.options
-        except (TypeError, ValueError):
-            unchanged = False
-        if not unchanged:
-            raise ValueError("options must hold JSON values only (no NaN, tuples, dates or numpy numbers)")
         return self
 
     @property
@@ -77,9 +83,11 @@ class Settings(BaseModel):
 
 def parse_settings(values: Mapping[str, Any]) -> Settings:
     """Build Settings from plain values; raise WorkbenchError naming the field, the value and the nearest known name."""
+    if not isinstance(values, Mapping):
+        raise WorkbenchError(f"settings must be names with values, got {values!r:.80}")
     for name in values:
         if name not in Settings.model_fields:
-            raise WorkbenchError(unknown_field(name))
+            raise WorkbenchError(unknown_field(str(name)))
     try:
         return Settings(**values)
     except ValidationError as error:

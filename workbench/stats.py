@@ -1,10 +1,10 @@
 """Say how sure a number is: arrays in, numbers out; every draw takes a seed.
 
-Questions about one document are alike, so standard errors are clustered by document group: CR2 with the degrees of freedom of Bell and McCaffrey
-(2002; Pustejovsky and Tipton 2018). For clusters of equal size that is CR1 with G - 1 degrees of freedom; for unequal ones CR1 is too narrow, by how
-much benchmarks/simulate_intervals.py measures. Means of scores between 0 and 1 get Wilson's interval at the effective number of questions,
-mean (1 - mean) / se² (Dean and Pagano 2015). Simultaneous statements use the largest absolute t statistic under a wild cluster bootstrap
-with Rademacher weights (max-T; Westfall and Young 1993, Cameron, Gelbach and Miller 2008).
+Questions about one document are alike, so standard errors are clustered by document group: CR2 with the degrees of freedom of Bell and
+McCaffrey (2002; Pustejovsky and Tipton 2018). For clusters of equal size that is CR1 with G - 1 degrees of freedom; for unequal ones CR1 is
+too narrow, as benchmarks/simulate_intervals.py shows. Means of scores between 0 and 1 get Wilson's interval at the effective number of
+questions, mean (1 - mean) / se² (Dean and Pagano 2015). Simultaneous statements use the largest absolute t statistic under a wild cluster
+bootstrap with Rademacher weights (max-T; Westfall and Young 1993; Cameron, Gelbach and Miller 2008).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Interval:
 
 
 def cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the deviations from the mean within each cluster; values (n,) or (n, m) give sums (G,) or (G, m), beside the cluster sizes (G,)."""
+    """Sum the deviations from the mean within each cluster: values (n,) or (n, m) give sums (G,) or (G, m), and the cluster sizes (G,)."""
     _, labels, sizes = np.unique([str(cluster) for cluster in clusters], return_inverse=True, return_counts=True)
     sums = np.zeros((len(sizes), *values.shape[1:]))
     np.add.at(sums, labels, values - values.mean(axis=0))
@@ -117,7 +117,7 @@ def max_t(differences: np.ndarray, clusters: Sequence[str], seed: int, confidenc
     """
     table = np.asarray(differences, dtype=float)
     if table.ndim != 2 or draws < 1:
-        raise WorkbenchError(f"max-T needs a table (questions, comparisons) and at least one draw, got shape {table.shape} and {draws} draws")
+        raise WorkbenchError(f"max-T needs a table (questions, comparisons) and draws >= 1, got shape {table.shape} and {draws} draws")
     return _paired(_sample(table, clusters), clusters, confidence, seed, draws) if table.shape[1] else []
 
 
@@ -147,7 +147,7 @@ def _paired(differences: np.ndarray, clusters: Sequence[str], confidence: float,
 def _largest_t(sums: np.ndarray, sizes: np.ndarray, seed: int, draws: int) -> np.ndarray:
     """Return for each draw of cluster signs the largest absolute t statistic of any column, each by its own standard error in that draw.
 
-    The signs fall on the jackknifed cluster sums, which keeps the error rate with clusters of unequal size (MacKinnon, Nielsen and Webb 2023).
+    The signs fall on jackknifed cluster sums, which keeps the error rate where sizes are unequal (MacKinnon, Nielsen and Webb 2023).
     """
     highest = np.zeros(draws)
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, len(sizes)))
@@ -165,7 +165,7 @@ def _largest_t(sums: np.ndarray, sizes: np.ndarray, seed: int, draws: int) -> np
 
 
 def _inflation(sizes: np.ndarray) -> np.ndarray:
-    """Return for each cluster 1 / (1 - its share of the questions), by which CR2 makes up for deviations being taken from their own mean."""
+    """Return 1 / (1 - share of the questions) of each cluster: CR2 so makes up for deviations from a mean that the cluster itself moved."""
     return 1 / (1 - sizes / sizes.sum())
 
 

@@ -8,8 +8,9 @@ import hashlib
 import io
 import json
 import math
+import numbers
 import os
-import tempfile
+import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,10 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value)
     if isinstance(value, Mapping):
-        return {unicodedata.normalize("NFC", str(key)): _canonical(item) for key, item in value.items()}
+        canonical = {unicodedata.normalize("NFC", str(key)): _canonical(item) for key, item in value.items()}
+        if len(canonical) < len(value):
+            raise WorkbenchError(f"two of the keys {list(value)} have the same spelling in JSON (as text in NFC)")
+        return canonical
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]
     return value
@@ -93,14 +97,12 @@ def sha256_file(path: Path) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends well, and is removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
@@ -140,16 +142,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WorkbenchError(f"no such file: {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise WorkbenchError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise WorkbenchError(f"{path} is not valid JSON: {error}") from None
 
 
 def safe_cell(value: Any) -> str:
     """Render one CSV cell so that no spreadsheet takes text for a formula (a leading apostrophe)."""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(round(value, 6))
-    if isinstance(value, bool) or value is None or isinstance(value, int):
-        return "" if value is None else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, numbers.Integral):  # numpy's numbers too
+        return str(value)
+    if isinstance(value, numbers.Real):
+        return "" if math.isnan(value) else repr(round(float(value), 6))
     text = str(value)
     return "'" + text if text.startswith(FORMULA_STARTS) else text
 
@@ -157,7 +163,7 @@ def safe_cell(value: Any) -> str:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write a CSV atomically, with BOM so that Excel reads Korean, and formula-safe text cells."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer)  # its CR LF line ends make it quote cells with a lone CR, where a spreadsheet would start a new row
     writer.writerow([safe_cell(column) for column in columns])
     for row in rows:
         writer.writerow([safe_cell(row.get(column)) for column in columns])
@@ -165,44 +171,56 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Load YAML without aliases and duplicate keys."""
+    """Load YAML without aliases, tags and duplicate keys; errors tell the line."""
 
     def compose_node(self, parent, index):  # type: ignore[no-untyped-def]
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are refused", event.start_mark)
+        event = self.peek_event()
         depth = self._depth = getattr(self, "_depth", 0) + 1
+        if isinstance(event, yaml.events.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are refused", event.start_mark)
+        if event.tag:
+            raise yaml.constructor.ConstructorError(None, None, "tags (!name) are refused", event.start_mark)
         if depth > MAX_YAML_DEPTH:
-            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_YAML_DEPTH} levels", self.peek_event().start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_YAML_DEPTH} levels", event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
+    def construct_object(self, node, deep=False):  # type: ignore[no-untyped-def]
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:  # 2024-13-45, or a number of 5000 digits
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
     def construct_mapping(self, node, deep=False):  # type: ignore[no-untyped-def]
+        mapping = super().construct_mapping(node, deep=deep)  # refuses lists and mappings as keys, resolves merge keys (<<)
         seen = set()
         for key_node, _ in node.value:
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key_node.value!r}", key_node.start_mark)
-            if isinstance(key_node.value, str):
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
+            key = self.construct_object(key_node)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+            seen.add(key)
+        return mapping
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML; raise WorkbenchError for aliases, duplicate keys, more than 20 levels or 1 MB."""
-    if len(text) > MAX_YAML_BYTES:
+    """Parse YAML; raise WorkbenchError for aliases, tags, duplicate keys, more than 20 levels or 1 MB."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_YAML_BYTES:
         raise WorkbenchError(f"{source} is larger than {MAX_YAML_BYTES} bytes")
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: "\\U00110000", "\\UFFFFFFFF"
         raise WorkbenchError(f"{source} is not valid YAML here: {error}") from None
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML file with `parse_yaml`."""
     try:
-        return parse_yaml(path.read_text(encoding="utf-8-sig"), str(path))
+        with path.open(encoding="utf-8-sig") as file:
+            return parse_yaml(file.read(MAX_YAML_BYTES + 1), str(path))
     except FileNotFoundError:
         raise WorkbenchError(f"no such file: {path}") from None
+    except OSError as error:
+        raise WorkbenchError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise WorkbenchError(f"{path} is not UTF-8 text: {error}") from None

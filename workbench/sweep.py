@@ -23,7 +23,7 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment import DEFAULT_EMBEDDERS, check_parts
 from workbench.notebook import check_parameters, code_cells, code_fingerprint, declared_parameters, settings_of
-from workbench.settings import parse_settings
+from workbench.settings import Settings, parse_settings
 
 SUFFIX = ".sweep.yaml"
 NO_EFFECT_ON_NUMBERS = re.compile(r"(report|widgets|fonts|cli|sweep|bootstrap|__main__|__init__|notebook)")
@@ -39,6 +39,7 @@ class SweepSpec(BaseModel):
     notebook: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]
     fixed: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    baseline: dict[str, Any] = Field(default_factory=dict)  # settings that name the candidate others are compared with
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class SweepReport:
     folder: Path
     results: list[RunResult] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    baselines: dict[str, str] = field(default_factory=dict)  # config ids by data set
     executed: int = 0
     skipped: int = 0
 
@@ -71,6 +73,9 @@ def load_spec(path: Path) -> SweepSpec:
     record = storage.read_yaml(path)
     if not isinstance(record, dict):
         raise WorkbenchError(f"{path} must be a mapping with 'notebook', 'fixed' and 'grid'")
+    for name in record.get("baseline") or {}:
+        if name not in Settings.model_fields:
+            raise registry.unknown(f"setting in {path.name}, baseline:", str(name), Settings.model_fields)
     for name in record:
         if name not in SweepSpec.model_fields:
             raise registry.unknown(f"field in {path.name}:", str(name), SweepSpec.model_fields)
@@ -140,8 +145,9 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
     A failing run is recorded and the others go on. `fresh` runs everything again; a result is replaced only by a new good one.
     """
     folder, points = plan(path)
+    spec = load_spec(path)
     outcome = SweepReport(folder)
-    notebook = storage.home(path.parent) / "notebooks" / f"{load_spec(path).notebook}.ipynb"
+    notebook = storage.home(path.parent) / "notebooks" / f"{spec.notebook}.ipynb"
     _sweep_leftovers(folder / "runs")
     start = time.monotonic()
     for number, point in enumerate(points, start=1):
@@ -167,10 +173,12 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
     if outcome.results:
         unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
         outcome.results = list(unique.values())
+        outcome.baselines = {name: report.find_baseline(results, spec.baseline) for name, results in report.by_dataset(outcome.results).items()}
         report.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report.write_timings(folder / "timings.csv", outcome.results)
         command = f"workbench sweep params/{path.name}"
-        report_html.write_html(folder / "report.html", outcome.results, folder.name.replace("_", " "), command=command, failed=outcome.failed)
+        title = folder.name.replace("_", " ")
+        report_html.write_html(folder / "report.html", outcome.results, title, command=command, baseline=outcome.baselines, failed=outcome.failed)
     return outcome
 
 

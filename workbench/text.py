@@ -185,8 +185,8 @@ _MARKER = re.compile(
 _DATE = re.compile(r"\b\d{4}\.\s?\d{1,2}\.(?:\s?\d{1,2}\.)?")
 _LAST_WORD = re.compile(r"(?<![A-Za-z.])[A-Za-z](?:[A-Za-z]|\.(?=[A-Za-z]))*\Z")
 _QUOTATIVE = re.compile(r"이?라[고는며]|하[고며]\b")
-_NEVER_LAST = frozenset("dr mr mrs ms prof rev gen st mt vs e.g i.e cf viz fig figs eq eqs approx dept".split())
-_BEFORE_NUMBER = frozenset("no nos vol pp p sec art ch chap ver para ref tab tel".split())
+_NEVER_LAST = re.compile(r"dr|mrs?|ms|prof|rev|gen|st|mt|vs|e\.g|i\.e|cf|viz|figs?|eqs?|approx|dept")
+_BEFORE_NUMBER = re.compile(r"nos?|vol|pp?|sec|art|ch|chap|ver|para|ref|tab|tel")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -233,9 +233,9 @@ def _ends_sentence(text: str, start: int, end: re.Match[str], line_end: int, dat
     if last is None:
         return True
     word = last[0].lower()
-    if word in _NEVER_LAST or (last[0].isupper() and (len(word) == 1 or "." in word)):
+    if _NEVER_LAST.fullmatch(word) or (last[0].isupper() and (len(word) == 1 or "." in word)):
         return False
-    return not (word in _BEFORE_NUMBER and following[:1].isdigit())
+    return not (_BEFORE_NUMBER.fullmatch(word) and following[:1].isdigit())
 
 
 # --- language ---------------------------------------------------------------------------------------------------------------------
@@ -250,6 +250,8 @@ def guess_language(text: str) -> str:
 
     Only the script is looked at, so other languages in plain Latin letters count as 'en'.
     """
+    if text.isascii():
+        return "en" if _LATIN_LETTER.search(text) else "other"
     letters = len(_LETTER.findall(text))
     if letters == 0:
         return "other"

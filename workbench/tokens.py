@@ -44,8 +44,21 @@ class ModelTokenizer:
         self.fast.no_padding()
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Return (start, end) of each token, in characters; tokens without characters of their own are left out."""
-        return [(start, end) for start, end in self.fast.encode(text, add_special_tokens=False).offsets if end > start]
+        """Return (start, end) of each token, in characters, without the white space that many tokenizers join to the next word.
+
+        Tokens of nothing but white space keep it; tokens without characters of their own are left out.
+        """
+        return [trim(text, start, end) for start, end in self.fast.encode(text, add_special_tokens=False).offsets if end > start]
+
+
+def trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return [start, end) without white space at its ends, unchanged when there is nothing else in it."""
+    piece = text[start:end]
+    visible = piece.strip()
+    if not visible:
+        return start, end
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(visible)
 
 
 def load_tokenizer(name: str, allow_download: bool = False) -> Tokenizer:
@@ -59,8 +72,8 @@ def load_tokenizer(name: str, allow_download: bool = False) -> Tokenizer:
 class TokenTable:
     """Hold where the tokens of one document start and end, and how many characters before each offset are not white space."""
 
-    starts: np.ndarray  # (tokens,) ascending
-    ends: np.ndarray  # (tokens,)
+    starts: np.ndarray  # (tokens,) ascending; tokens that are parts of one character share a start
+    ends: np.ndarray  # (tokens,) at most the next start
     visible: np.ndarray  # (characters + 1,) visible[i] = characters of text[:i] that are not white space
 
     def count(self, start: int, end: int) -> int:
@@ -69,9 +82,14 @@ class TokenTable:
         return int(last - first)
 
     def cut(self, start: int, tokens: int) -> int:
-        """Return the end of the piece that begins at `start` and holds so many whole tokens."""
+        """Return the end of the longest piece from `start` that costs at most `tokens` and ends with a whole token and character.
+
+        It is `start` when the first character alone costs more: "㈜" is three tokens of some models.
+        """
         first = int(np.searchsorted(self.starts, start))
         last = min(first + tokens, len(self.starts))
+        if last < len(self.starts):
+            last = int(np.searchsorted(self.starts, self.starts[last]))
         return int(self.ends[last - 1]) if last > first else start
 
     def visible_in(self, start: int, end: int) -> int:
@@ -81,10 +99,11 @@ class TokenTable:
 
 def token_table(text: str, tokenizer: Tokenizer) -> TokenTable:
     """Tokenise one text; tokens that share a start (pieces of one character) all count there."""
-    offsets = np.asarray(tokenizer.offsets(text), dtype=np.int64).reshape(-1, 2)
+    starts, ends = np.maximum.accumulate(np.asarray(tokenizer.offsets(text), dtype=np.int64).reshape(-1, 2)).T
+    following = np.append(starts, len(text))[np.searchsorted(starts, starts, side="right")]
     visible = np.zeros(len(text) + 1, dtype=np.int64)
     visible[1:] = np.cumsum([not character.isspace() for character in text]) if text else []
-    return TokenTable(np.maximum.accumulate(offsets[:, 0]) if len(offsets) else offsets[:, 0], offsets[:, 1], visible)
+    return TokenTable(starts, np.minimum(ends, following), visible)
 
 
 def token_tables(documents: Iterable[Document], tokenizer: Tokenizer) -> dict[str, TokenTable]:

@@ -1,0 +1,57 @@
+"""Find a font with Hangul for matplotlib: one that is installed, else the NanumGothic file inside the package koreanize-matplotlib.
+
+That package is never imported (it needs distutils, which Python 3.12 removed); only its font files are located.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from workbench.datatypes import WorkbenchError
+
+FAMILIES = ("NanumGothic", "Noto Sans KR", "Noto Sans CJK KR", "Malgun Gothic", "AppleGothic")
+PACKAGE = "koreanize-matplotlib"
+FILES = ("NanumGothic.ttf", "NanumGothicBold.ttf", "NanumGothicExtraBold.ttf")  # of weight 400, 600 and 700
+SYMBOLS = "DejaVu Sans"  # comes with matplotlib and draws the signs that a Korean font lacks
+
+
+def korean_family() -> str:
+    """Return the family name of a font that draws Hangul, made known to matplotlib; raise WorkbenchError when there is none."""
+    from matplotlib import font_manager
+
+    installed = {entry.name for entry in font_manager.fontManager.ttflist if Path(entry.fname).is_file()}
+    for family in FAMILIES:
+        if family in installed:
+            return family
+    files = packaged_files()
+    if not files:
+        raise WorkbenchError(f"no font with Hangul: install one of {', '.join(FAMILIES)}, or the package {PACKAGE}")
+    for file in files:
+        font_manager.fontManager.addfont(file)
+    return font_manager.FontProperties(fname=files[0]).get_name()
+
+
+def packaged_files() -> list[Path]:
+    """Return the NanumGothic files (regular first) of the installed package; empty when the package is not installed."""
+    try:
+        listed = metadata.files(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        return []
+    paths = {file.name: Path(str(file.locate())) for file in listed}
+    return [paths[name] for name in FILES if name in paths and paths[name].is_file()]
+
+
+def korean_settings() -> dict[str, Any]:
+    """Return the rcParams that make matplotlib draw Korean, its minus sign included."""
+    return {"font.family": [korean_family(), SYMBOLS], "axes.unicode_minus": False}
+
+
+def use_korean_font() -> str:
+    """Set matplotlib's rcParams so that Korean renders in every later figure; return the family used."""
+    import matplotlib
+
+    settings = korean_settings()
+    matplotlib.rcParams.update(settings)
+    return settings["font.family"][0]

@@ -1,0 +1,267 @@
+"""Draw comparisons for notebooks and reports: dots with intervals, never bars, in colours that colour-blind readers can tell apart.
+
+Figures are plain `matplotlib.figure.Figure` objects outside pyplot, so no window or open-figure list is involved and a notebook shows each one
+once, where it is the last expression of a cell.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.datatypes import WorkbenchError
+from workbench.evaluation import RunResult
+from workbench.fonts import korean_settings
+from workbench.registry import unknown
+from workbench.report import Comparison, Row, compare
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+# Okabe and Ito's palette without its yellow, which is too pale for a line on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+BEST, WORSE, BASELINE = "#0072B2", "#7FB8D8", "#D55E00"
+SHIFT = 0.045  # octaves between neighbouring curves, so that their intervals do not cover one another
+FILLER = "\u200b"  # zero width
+INK, FAINT = "#222222", "#5F5F5F"
+WIDTH = 8.0  # inches
+TEXT, SMALL = 10.0, 9.0  # points
+STYLE = {
+    "font.size": TEXT,
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.labelsize": TEXT,
+    "axes.titlesize": TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6.5,
+    "grid.color": "#E4E4E4",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": TEXT,
+}
+
+
+def plot_intervals(comparison: Comparison, title: str = "") -> Figure:
+    """Draw each candidate's mean with its 95 % interval, best on top.
+
+    Filled dark dots cannot be told from the best one, lighter ones are worse, hollow ones are controls; the dashed line is the baseline.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+        figure = _figure(1.75 + 0.36 * len(comparison.rows) + 0.3 * bool(title))
+        axes = figure.subplots()
+        _dots(axes, comparison.rows, [wrap(row.label) for row in comparison.rows])
+        axes.set_xlim(*_limits(comparison.rows))
+        axes.set_xlabel(f"{comparison.metric}, 95 % interval")
+        base = next(row for row in comparison.rows if row.label == comparison.baseline)
+        _baseline(axes, base.interval.mean, comparison.baseline)
+        _finish(figure, title, _caption(comparison), comparison.rows)
+    return figure
+
+
+def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_recall", highlight: str | None = None) -> Figure:
+    """Draw one curve per result: the metric against the context budget in tokens, with 95 % intervals slightly shifted apart.
+
+    `highlight` is a config id; its curve keeps its colour, the others turn grey.
+    """
+    import matplotlib
+
+    ids = [result.config_id for result in results]
+    if highlight is not None and highlight not in ids:
+        raise unknown("result", highlight, ids)
+    budgets = _budgets(results, metric_family)
+    comparisons = [compare(results, f"{metric_family}@{budget}t") for budget in budgets]
+    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+        figure = _figure(max(4.4, 2.0 + 0.27 * len(results)))
+        axes = figure.subplots()
+        axes.set_xscale("log", base=2)
+        labels = []
+        for number, config_id in enumerate(ids):
+            rows = [next(row for row in comparison.rows if row.result.config_id == config_id) for comparison in comparisons]
+            strong = highlight in (None, config_id)
+            colour = COLOURS[number % len(COLOURS)] if strong else "#A8A8A8"
+            places = [budget * 2 ** (SHIFT * (number - (len(ids) - 1) / 2)) for budget in budgets]
+            means = [row.interval.mean for row in rows]
+            for place, row in zip(places, rows, strict=True):
+                bounds = [row.interval.low, row.interval.high]
+                axes.plot([place] * 2, bounds, color=colour, alpha=0.55, linewidth=1.4, zorder=2 + strong, gid=f"interval {config_id}")
+            line, face = ("--", "white") if rows[0].control else ("-", colour)
+            marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+            axes.plot(places, means, line, marker=marker, color=colour, markerfacecolor=face, zorder=4 + strong, gid=f"means {config_id}")
+            labels.append(_end_label(axes, wrap(rows[-1].label), places[-1], means[-1], colour, INK if strong else FAINT))
+        axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
+        axes.minorticks_off()
+        axes.set_xlim(budgets[0] / 1.25, budgets[-1] * 1.25)
+        axes.grid(axis="y")
+        axes.set_xlabel("context budget in tokens (each step doubles)" if _doubles(budgets) else "context budget in tokens (log scale)")
+        axes.set_ylabel(f"{metric_family}, 95 % interval")
+        _finish(figure, "", _caption(comparisons[0]), ())
+        _spread(figure, axes, labels)
+    return figure
+
+
+def plot_fixed_k_against_budget(results: Sequence[RunResult], fixed: str = "recall@5", budget: str = "evidence_recall@512t") -> Figure:
+    """Draw two aligned panels, candidates in the order of their chunk size: a fixed number of chunks beside an equal budget of tokens.
+
+    A line that leans one way on the left and the other way on the right is a ranking that flips.
+    """
+    import matplotlib
+
+    views = [compare(results, fixed), compare(results, budget)]
+    order = sorted(views[0].rows, key=lambda row: (row.result.details["chunk_tokens_mean"], row.label))
+    names = [f"{wrap(row.label)}\nmean {row.result.details['chunk_tokens_mean']:.0f} tokens a chunk" for row in order]
+    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+        figure = _figure(1.9 + 0.5 * len(order))
+        panels = figure.subplots(1, 2, sharey=True, sharex=True)
+        panels[0].set_xlim(*_limits([row for view in views for row in view.rows]))
+        for axes, view, heading in zip(panels, views, ("same number of chunks", "same number of tokens"), strict=True):
+            rows = [next(row for row in view.rows if row.result.config_id == other.result.config_id) for other in order]
+            trend = [(row.interval.mean, place) for place, row in enumerate(rows) if not row.control]
+            axes.plot(*zip(*trend, strict=True), color="#9A9A9A", linewidth=1.0, zorder=1, gid="trend")
+            _dots(axes, rows, names)
+            axes.set_title(heading, loc="left")
+            axes.set_xlabel(f"{view.metric}, 95 % interval")
+        _finish(figure, "", f"Smallest chunks on top. {_caption(views[1])}", [row for view in views for row in view.rows])
+    return figure
+
+
+def wrap(label: str, width: int = 34) -> str:
+    """Break text into lines of so many columns; Hangul takes two columns."""
+    wide = "".join(sign + FILLER if unicodedata.east_asian_width(sign) in "WF" else sign for sign in label)
+    return "\n".join(textwrap.wrap(wide, width)).replace(FILLER, "") or label
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, round(height, 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure._repr_png_ = lambda: _png(figure)  # IPython asks the object itself where no matplotlib backend is set up
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Draw one line and one dot for each row, the first on top, and its mean at the right edge."""
+    for place, row in enumerate(rows):
+        colour = BEST if row.tied else WORSE
+        axes.plot(
+            [row.interval.low, row.interval.high], [place] * 2, color=colour, linewidth=2.4, solid_capstyle="butt", zorder=2, gid="interval"
+        )
+        face = "white" if row.control else colour
+        axes.plot(
+            row.interval.mean, place, "o", color=colour, markerfacecolor=face, markeredgewidth=1.8, markersize=8, zorder=3, gid="mean"
+        )
+        at = {"xy": (1, place), "xycoords": ("axes fraction", "data"), "xytext": (6, 0), "textcoords": "offset points"}
+        axes.annotate(f"{row.interval.mean:.3f}{' best' * row.best}", **at, va="center", fontsize=SMALL, annotation_clip=False)
+    axes.set_yticks(range(len(rows)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+
+
+def _limits(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return x limits with some room around all intervals, even where they are all equal."""
+    values = [value for row in rows for value in (row.interval.mean, row.interval.low, row.interval.high) if math.isfinite(value)]
+    room = max(0.03 * (max(values) - min(values)), 0.025)
+    return min(values) - room, max(values) + room
+
+
+def _baseline(axes: Axes, value: float, label: str) -> None:
+    axes.axvline(value, color=BASELINE, linestyle=(0, (5, 3)), linewidth=1.3, zorder=1, gid="baseline")
+    low, high = axes.get_xlim()
+    position = (value - low) / (high - low)
+    side = "left" if position < 1 / 3 else "right" if position > 2 / 3 else "center"
+    at = {"xy": (value, 1), "xycoords": ("data", "axes fraction"), "xytext": (0, 4), "textcoords": "offset points"}
+    axes.annotate(f"baseline: {wrap(label, 60)}", **at, ha=side, va="bottom", fontsize=SMALL, color="#A84A00")
+
+
+def _end_label(axes: Axes, label: str, x: float, y: float, colour: str, ink: str) -> Annotation:
+    """Write a label right of the axes, with a thin line to the end of its curve."""
+    line = {"arrowstyle": "-", "color": colour, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)}
+    at = {"xy": (x, y), "xycoords": "data", "xytext": (1.03, y), "textcoords": ("axes fraction", "data")}
+    return axes.annotate(label, **at, va="center", fontsize=SMALL, color=ink, arrowprops=line, annotation_clip=False)
+
+
+def _spread(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
+    """Move labels up and down as little as needed (least squares) until none covers another; their order stays."""
+    from matplotlib.text import Text
+    from scipy.optimize import isotonic_regression
+
+    figure.draw_without_rendering()
+    labels = sorted(labels, key=lambda label: label.xyann[1])
+    heights = np.array([Text.get_window_extent(label).height for label in labels]) + 3
+    wanted = axes.transData.transform([(1, label.xyann[1]) for label in labels])[:, 1]
+    stacked = np.cumsum(heights) - heights / 2
+    bottoms = isotonic_regression(wanted - stacked).x  # of each label's stack, which must rise from label to label
+    centres = np.clip(bottoms, axes.bbox.y0, max(axes.bbox.y0, axes.bbox.y1 - heights.sum())) + stacked
+    for label, centre in zip(labels, centres, strict=True):
+        label.xyann = (label.xyann[0], axes.transData.inverted().transform((0, centre))[1])
+
+
+def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> None:
+    """Add title, legend of the dots that occur, and caption; then fix the layout while the fonts of this module hold."""
+    from matplotlib.lines import Line2D
+
+    if title:
+        figure.suptitle(wrap(title, 70), x=0.01, ha="left", fontsize=12.5)
+    below = figure.supxlabel(wrap(caption, 105), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
+    kinds = {
+        "cannot be told from the best": (BEST, BEST, any(row.tied for row in rows)),
+        "worse than the best": (WORSE, WORSE, any(not row.tied for row in rows)),
+        "control": (FAINT, "white", any(row.control for row in rows)),
+    }
+    dots = {"linestyle": "", "marker": "o", "markersize": 8, "markeredgewidth": 1.8}
+    handles = [Line2D([], [], color=edge, markerfacecolor=face, label=name, **dots) for name, (edge, face, shown) in kinds.items() if shown]
+    if handles:  # above the caption: the layout makes room for both, but puts both at the edge
+        edge = (below.get_window_extent().height + 8) / figure.bbox.height
+        place = {"loc": "outside lower left", "bbox_to_anchor": (0, edge, 1, 1 - edge), "borderaxespad": 0}
+        figure.legend(handles=handles, **place, ncols=3, frameon=False, fontsize=SMALL, handletextpad=0.2)
+    figure.draw_without_rendering()
+
+
+def _caption(comparison: Comparison) -> str:
+    known = all(row.interval.known for row in comparison.rows)
+    words = f"n = {comparison.questions:,} questions in {comparison.clusters:,} document groups. "
+    if not known:
+        return words + "Intervals are unknown: they need at least two document groups."
+    return words + "Each interval is of one mean; the pairs were tested question by question, so overlapping intervals can still differ."
+
+
+def _budgets(results: Sequence[RunResult], family: str) -> list[int]:
+    """Return the budgets that every result was scored at, ascending; raise WorkbenchError when there is none."""
+    found = [{name for name in result.scores if name.startswith(f"{family}@") and name.endswith("t")} for result in results]
+    shared = sorted(int(name.removeprefix(f"{family}@").removesuffix("t")) for name in set.intersection(*found)) if found else []
+    if not shared:
+        raise WorkbenchError(f"no result was scored on {family} at a token budget ({family}@512t); document-level gold has none")
+    return shared
+
+
+def _doubles(budgets: Sequence[int]) -> bool:
+    return all(math.isclose(right / left, 2) for left, right in zip(budgets, budgets[1:], strict=False))

@@ -10,7 +10,11 @@ from workbench.evaluation import Check, RunResult, rank_cutoffs
 from workbench.settings import Settings
 
 QUESTIONS = {
-    "en": ("How many days of paid leave does a new employee get?", "Which filter fits the WM400?", "When does the clinic open on Saturdays?"),
+    "en": (
+        "How many days of paid leave does a new employee get?",
+        "Which filter fits the WM400?",
+        "When does the clinic open on Saturdays?",
+    ),
     "ko": ("신입 사원은 연차를 며칠 쓸 수 있나요?", "세탁기 WM400에는 어떤 필터가 맞나요?", "토요일에는 병원이 몇 시에 문을 여나요?"),
 }
 TEXTS = {
@@ -57,7 +61,10 @@ def make_result(scores: Mapping[str, Sequence[float]], clusters: Sequence[str] =
             "scores": {metric: np.asarray(values, dtype=float) for metric, values in scores.items()},
             "data": make_data(settings.dataset, "en", n),
             "details": {"chunks": 64_000 // settings.chunk_size, "chunk_tokens_mean": 0.8 * settings.chunk_size, "top_k_clipped": None},
-            "audit": (Check("oracle", "ok", "a perfect ranking reaches all evidence"), Check("bounded", "ok", "every score lies within 0 and 1")),
+            "audit": (
+                Check("oracle", "ok", "a perfect ranking reaches all evidence"),
+                Check("bounded", "ok", "every score lies within 0 and 1"),
+            ),
             "versions": {"rag-workbench": "0.1.0", "numpy": "2.4.6"},
         }
         | own
@@ -81,14 +88,18 @@ def make_data(name: str, language: str, questions: int) -> dict[str, Any]:
     }
 
 
-def make_results(dataset: str = "demo-en", language: str = "en", questions: int = 120, groups: int = 20, copies: int = 1) -> list[RunResult]:
+def make_results(
+    dataset: str = "demo-en", language: str = "en", questions: int = 120, groups: int = 20, copies: int = 1
+) -> list[RunResult]:
     """Build the 12 results of one data set (12 more for each further copy, by top_k), with two controls and all retrieval metrics."""
     generator = np.random.default_rng(sum(map(ord, dataset)))
     clusters = [f"group-{number % groups}" for number in range(questions)]
     by_group = generator.normal(0, 0.15, groups)
     by_question = generator.normal(0, 0.25, questions) + by_group[np.arange(questions) % groups]
     return [
-        _candidate(generator, design, by_question, clusters, dataset, language, top_k=10 + 2 * copy) for copy in range(copies) for design in DESIGN
+        _candidate(generator, design, by_question, clusters, dataset, language, top_k=10 + 2 * copy)
+        for copy in range(copies)
+        for design in DESIGN
     ]
 
 
@@ -127,8 +138,18 @@ def _candidate(
             "question": question,
             "answers": ["…"],
             "score": 0.25 * number,
-            "evidence": [{"document": f"handbook-{number}", "title": ("Handbook", "취업 규칙")[language == "ko"], "text": title, "rank": (None, 7, 2)[number]}],
-            "hits": [{"rank": rank, "document": f"manual-{rank}", "score": 9.5 - rank, "text": text} for rank, text in enumerate((other, third, title), 1)],
+            "evidence": [
+                {
+                    "document": f"handbook-{number}",
+                    "title": ("Handbook", "취업 규칙")[language == "ko"],
+                    "text": title,
+                    "rank": (None, 7, 2)[number],
+                }
+            ],
+            "hits": [
+                {"rank": rank, "document": f"manual-{rank}", "score": 9.5 - rank, "text": text}
+                for rank, text in enumerate((other, third, title), 1)
+            ],
         }
         for number, question in enumerate(QUESTIONS[language])
     )

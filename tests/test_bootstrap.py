@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -216,9 +215,9 @@ def test_lock_outlives_a_killed_process_while_its_installer_runs(tmp_path: Path)
             bootstrap.call([sys.executable, "-c", "print('up', flush=True); input()"], Path.cwd(), held)
     """
     command = [sys.executable, "-c", code, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "up\n"
         process.kill()
         process.wait()
         with path.open("ab") as second:

@@ -3,6 +3,7 @@
 import importlib.util
 import time
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -98,9 +99,13 @@ def test_kiwi_keeps_content_morphemes():
     tokens = kiwi_words(unicodedata.normalize("NFD", "세탁기의 문이 WM 400에서 안 열렸습니다."))
     assert {"세탁기", "문", "wm", "400", "열리"} <= set(tokens)
     assert not {"의", "이", "에서", "습니다", "."} & set(tokens)
-    start = time.perf_counter()
-    assert kiwi_words("a" * 60_000 + " 문") != []  # took 12 s before long runs were broken up
-    assert time.perf_counter() - start < 6
+
+
+def test_kiwi_never_sees_a_long_run(monkeypatch):
+    seen = []
+    monkeypatch.setattr("workbench.text._kiwi", lambda: SimpleNamespace(tokenize=lambda text: seen.append(text) or []))
+    kiwi_words("b " + "a" * 4_500 + "\n" + "가" * 2_000)
+    assert seen == ["b " + "a" * 2_000 + " " + "a" * 2_000 + " " + "a" * 500 + "\n" + "가" * 2_000]
 
 
 def test_kiwi_missing_names_the_extra(monkeypatch):
@@ -151,7 +156,7 @@ def test_sentences_leave_only_white_space_between_them(text):
 def test_sentences_take_linear_time(text):
     start = time.perf_counter()
     sentences(text)
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 30  # well under a second; minutes when the search is quadratic
 
 
 def test_guess_language():

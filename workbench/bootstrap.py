@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -146,6 +145,7 @@ class Environment:
         """Say whether an environment made by hand (no stamp) holds the project and its direct dependencies in the pinned versions."""
         if self.stamp_file.exists() or sys.version_info < OLDEST:
             return False
+        import importlib.metadata
         import tomllib  # since Python 3.11
 
         project = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -267,10 +267,10 @@ def child_environment() -> dict[str, str]:
 
 
 def call(command: Sequence[str], root: Path, held: int | None = None) -> int:
-    """Run a command in `root` and return its exit code; it keeps the lock `held` even when this process is killed."""
+    """Run a command in `root`, its output on stderr, and return its exit code; it keeps the lock `held` if this process is killed."""
     keep = () if held is None or os.name == "nt" else (held,)
-    code = subprocess.run(command, cwd=root, env=child_environment(), pass_fds=keep, check=False).returncode  # noqa: S603
-    return code if code >= 0 else 128 - code
+    done = subprocess.run(command, cwd=root, env=child_environment(), stdout=2, pass_fds=keep, check=False)  # noqa: S603
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
 def hand_over(command: Sequence[str], root: Path) -> int:

@@ -27,8 +27,7 @@ from workbench.storage import canonical_json, fingerprint
 SCHEMA = """CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL)"""
 KEYS_PER_QUERY = 400
-# the last two: a table or column of ours is not there; two rows have one key
-DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: a table or column of ours is not there
 T = TypeVar("T")
 
 
@@ -126,7 +125,6 @@ class Cache:
                     bad.append((row,))
         if bad:
             connection.executemany("DELETE FROM entries WHERE rowid = ?", bad)
-            connection.execute("REINDEX entries")  # a damaged key left an entry that would keep the value from being stored again
             self.counts.damaged += len(bad)
         return found
 

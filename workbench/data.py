@@ -7,6 +7,7 @@ then from the project's folder.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import random
 from collections import Counter
@@ -61,8 +62,9 @@ def load(spec: str, **options: Any) -> Dataset:
     kind, argument = registry.split_spec(spec)
     if kind not in DATASETS:
         kind, argument = _kind_of_path(spec)
-    source = kind if argument is None else f"{kind}:{_locate(argument) if argument else ''}"
-    return registry.create("data set", DATASETS, source, options, name=spec)
+    if argument and "argument" in inspect.signature(DATASETS[kind]).parameters:
+        argument = str(_locate(argument))
+    return registry.create("data set", DATASETS, kind if argument is None else f"{kind}:{argument}", options, name=spec)
 
 
 def _kind_of_path(spec: str) -> tuple[str, str]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from workbench.datatypes import WorkbenchError
 
 FAMILIES = ("NanumGothic", "Noto Sans KR", "Noto Sans CJK KR", "Malgun Gothic", "AppleGothic")
 PACKAGE = "koreanize-matplotlib"
 FILES = ("NanumGothic.ttf", "NanumGothicBold.ttf", "NanumGothicExtraBold.ttf")  # of weight 400, 600 and 700
-SYMBOLS = "DejaVu Sans"  # comes with matplotlib and draws the signs that a Korean font lacks
+LATIN = "DejaVu Sans"  # comes with matplotlib, and draws the signs that a Korean font lacks
 
 
 def korean_family() -> str:
@@ -43,15 +42,10 @@ def packaged_files() -> list[Path]:
     return [paths[name] for name in FILES if name in paths and paths[name].is_file()]
 
 
-def korean_settings() -> dict[str, Any]:
-    """Return the rcParams that make matplotlib draw Korean, its minus sign included."""
-    return {"font.family": [korean_family(), SYMBOLS], "axes.unicode_minus": False}
-
-
 def use_korean_font() -> str:
-    """Set matplotlib's rcParams so that Korean renders in every later figure; return the family used."""
+    """Set matplotlib's rcParams so that Korean, its minus sign included, renders in every later figure; return the family used."""
     import matplotlib
 
-    settings = korean_settings()
-    matplotlib.rcParams.update(settings)
-    return settings["font.family"][0]
+    family = korean_family()
+    matplotlib.rcParams.update({"font.family": [family, LATIN], "axes.unicode_minus": False})
+    return family

@@ -118,15 +118,16 @@ def token_overlap(hits: Sequence[Hit], example: Example, tables: Mapping[str, To
 def evidence_recall(context: Context, example: Example, tables: Mapping[str, TokenTable]) -> float:
     """Return the share of the evidence's characters (white space not counted) that lie in the context.
 
-    Of a unit's alternatives the one covered best counts; evidence of white space alone is unscored (NaN).
+    Of a unit's alternatives the one covered best counts, and the shortest sets the unit's weight, so a larger budget never scores lower.
+    Evidence of white space alone is unscored (NaN).
     """
     ranges = merge(context.pieces)
-    inside = total = 0
+    inside, total = 0.0, 0
     for unit in example.evidence:
-        choices = [(covered(span, ranges, tables), tables[span.document_id].visible_in(span.start, span.end)) for span in unit]
-        best_covered, size = max(choices, key=lambda choice: (choice[0] / choice[1] if choice[1] else 0.0, -choice[1]))
-        inside += best_covered
-        total += size
+        sizes = {span: size for span in unit if (size := tables[span.document_id].visible_in(span.start, span.end))}
+        weight = min(sizes.values(), default=0)
+        inside += weight * max((covered(span, ranges, tables) / size for span, size in sizes.items()), default=0.0)
+        total += weight
     return inside / total if total else math.nan
 
 

@@ -20,6 +20,7 @@ from workbench.storage import write_csv
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
+MAX_LOST = 0.02  # share of the questions that may lack a score
 
 
 class Markdown(str):
@@ -55,6 +56,12 @@ class Comparison:
     questions: int
     clusters: int
     verdict: str
+
+    @property
+    def lost(self) -> float:
+        """Return the share of the questions that some candidate left without a score."""
+        total = len(self.rows[0].result.example_ids)
+        return (total - self.questions) / total
 
 
 def is_control(settings: Settings) -> bool:
@@ -131,7 +138,7 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     against_base = dict(zip(others, stats.max_t(table[:, others] - table[:, [base]], clusters, seed), strict=True))
     tied = _tied(table, clusters, order[0], seed)
     rows = tuple(Row(results[i], labels[i], intervals[i], against_base.get(i), i in tied, i == order[0]) for i in order)
-    lost = 1 - kept.mean()
+    lost = float((~kept).mean())
     sentence = _verdict(rows, metric, labels[base], len(clusters), len(set(clusters)), lost)
     return Comparison(metric, rows, labels[base], len(clusters), len(set(clusters)), sentence)
 
@@ -153,7 +160,7 @@ def _tied(table: np.ndarray, clusters: Sequence[str], best: int, seed: int) -> s
 def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, clusters: int, lost: float) -> str:
     head = f"{metric}, {questions} question{'s' * (questions != 1)} in {clusters} document group{'s' * (clusters != 1)}: "
     best = rows[0]
-    if lost > 0.02:
+    if lost > MAX_LOST:
         return head + f"no verdict, because {lost:.1%} of the questions were not scored by every candidate."
     if len(rows) == 1:
         return head + f"{best.label} scores {format_interval(best.interval)}. Nothing to compare: there is one candidate."

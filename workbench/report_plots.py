@@ -1,23 +1,24 @@
 """Draw comparisons for notebooks and reports: dots with intervals, never bars, in colours that colour-blind readers can tell apart.
 
-Figures are plain `matplotlib.figure.Figure` objects outside pyplot, so no window or open-figure list is involved and a notebook shows each one
-once, where it is the last expression of a cell.
+Figures are plain `matplotlib.figure.Figure` objects outside pyplot: no window or list of open figures is involved, and a notebook shows
+each one once, where it is the last expression of a cell.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.fonts import korean_settings
+from workbench.fonts import LATIN, korean_family
 from workbench.registry import unknown
 from workbench.report import Comparison, Row, compare
 
@@ -39,6 +40,7 @@ STYLE = {
     "font.size": TEXT,
     "figure.dpi": 100,
     "figure.facecolor": "white",
+    "axes.unicode_minus": False,
     "axes.facecolor": "white",
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -65,15 +67,15 @@ def plot_intervals(comparison: Comparison, title: str = "") -> Figure:
     """
     import matplotlib
 
-    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+    with matplotlib.rc_context(_style()):
         figure = _figure(1.75 + 0.36 * len(comparison.rows) + 0.3 * bool(title))
         axes = figure.subplots()
         _dots(axes, comparison.rows, [wrap(row.label) for row in comparison.rows])
         axes.set_xlim(*_limits(comparison.rows))
         axes.set_xlabel(f"{comparison.metric}, 95 % interval")
-        base = next(row for row in comparison.rows if row.label == comparison.baseline)
+        base = next(row for row in comparison.rows if row.difference is None)
         _baseline(axes, base.interval.mean, comparison.baseline)
-        _finish(figure, title, _caption(comparison), comparison.rows)
+        _finish(figure, title, _caption(comparison.rows), comparison.rows)
     return figure
 
 
@@ -88,14 +90,14 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
     if highlight is not None and highlight not in ids:
         raise unknown("result", highlight, ids)
     budgets = _budgets(results, metric_family)
-    comparisons = [compare(results, f"{metric_family}@{budget}t") for budget in budgets]
-    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+    tables = [_by_id(compare(results, f"{metric_family}@{budget}t")) for budget in budgets]
+    with matplotlib.rc_context(_style()):
         figure = _figure(max(4.4, 2.0 + 0.27 * len(results)))
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
         labels = []
         for number, config_id in enumerate(ids):
-            rows = [next(row for row in comparison.rows if row.result.config_id == config_id) for comparison in comparisons]
+            rows = [table[config_id] for table in tables]
             strong = highlight in (None, config_id)
             colour = COLOURS[number % len(COLOURS)] if strong else "#A8A8A8"
             places = [budget * 2 ** (SHIFT * (number - (len(ids) - 1) / 2)) for budget in budgets]
@@ -113,7 +115,7 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
         axes.grid(axis="y")
         axes.set_xlabel("context budget in tokens (each step doubles)" if _doubles(budgets) else "context budget in tokens (log scale)")
         axes.set_ylabel(f"{metric_family}, 95 % interval")
-        _finish(figure, "", _caption(comparisons[0]), ())
+        _finish(figure, "", _caption(list(tables[0].values())), ())
         _spread(figure, axes, labels)
     return figure
 
@@ -128,18 +130,18 @@ def plot_fixed_k_against_budget(results: Sequence[RunResult], fixed: str = "reca
     views = [compare(results, fixed), compare(results, budget)]
     order = sorted(views[0].rows, key=lambda row: (row.result.details["chunk_tokens_mean"], row.label))
     names = [f"{wrap(row.label)}\nmean {row.result.details['chunk_tokens_mean']:.0f} tokens a chunk" for row in order]
-    with matplotlib.rc_context({**STYLE, **korean_settings()}):
+    with matplotlib.rc_context(_style()):
         figure = _figure(1.9 + 0.5 * len(order))
         panels = figure.subplots(1, 2, sharey=True, sharex=True)
         panels[0].set_xlim(*_limits([row for view in views for row in view.rows]))
         for axes, view, heading in zip(panels, views, ("same number of chunks", "same number of tokens"), strict=True):
-            rows = [next(row for row in view.rows if row.result.config_id == other.result.config_id) for other in order]
+            rows = [_by_id(view)[row.result.config_id] for row in order]
             trend = [(row.interval.mean, place) for place, row in enumerate(rows) if not row.control]
             axes.plot(*zip(*trend, strict=True), color="#9A9A9A", linewidth=1.0, zorder=1, gid="trend")
             _dots(axes, rows, names)
             axes.set_title(heading, loc="left")
             axes.set_xlabel(f"{view.metric}, 95 % interval")
-        _finish(figure, "", f"Smallest chunks on top. {_caption(views[1])}", [row for view in views for row in view.rows])
+        _finish(figure, "", f"Smallest chunks on top. {_caption(views[1].rows)}", [row for view in views for row in view.rows])
     return figure
 
 
@@ -147,6 +149,14 @@ def wrap(label: str, width: int = 34) -> str:
     """Break text into lines of so many columns; Hangul takes two columns."""
     wide = "".join(sign + FILLER if unicodedata.east_asian_width(sign) in "WF" else sign for sign in label)
     return "\n".join(textwrap.wrap(wide, width)).replace(FILLER, "") or label
+
+
+def _style() -> dict[str, Any]:
+    return {**STYLE, "font.family": [LATIN, korean_family()]}
+
+
+def _by_id(comparison: Comparison) -> dict[str, Row]:
+    return {row.result.config_id: row for row in comparison.rows}
 
 
 def _figure(height: float) -> Figure:
@@ -167,18 +177,15 @@ def _png(figure: Figure) -> bytes:
 
 def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
     """Draw one line and one dot for each row, the first on top, and its mean at the right edge."""
+    line = {"linewidth": 2.4, "solid_capstyle": "butt", "zorder": 2, "gid": "interval"}
+    dot = {"marker": "o", "markersize": 8, "markeredgewidth": 1.8, "zorder": 3, "gid": "mean"}
     for place, row in enumerate(rows):
         colour = BEST if row.tied else WORSE
-        axes.plot(
-            [row.interval.low, row.interval.high], [place] * 2, color=colour, linewidth=2.4, solid_capstyle="butt", zorder=2, gid="interval"
-        )
-        face = "white" if row.control else colour
-        axes.plot(
-            row.interval.mean, place, "o", color=colour, markerfacecolor=face, markeredgewidth=1.8, markersize=8, zorder=3, gid="mean"
-        )
+        axes.plot([row.interval.low, row.interval.high], [place] * 2, color=colour, **line)
+        axes.plot([row.interval.mean], [place], color=colour, markerfacecolor="white" if row.control else colour, **dot)
         at = {"xy": (1, place), "xycoords": ("axes fraction", "data"), "xytext": (6, 0), "textcoords": "offset points"}
         axes.annotate(f"{row.interval.mean:.3f}{' best' * row.best}", **at, va="center", fontsize=SMALL, annotation_clip=False)
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(rows)), names, linespacing=1.3)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
@@ -230,8 +237,7 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
     from matplotlib.lines import Line2D
 
     if title:
-        figure.suptitle(wrap(title, 70), x=0.01, ha="left", fontsize=12.5)
-    below = figure.supxlabel(wrap(caption, 105), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
+        figure.suptitle(wrap(title, 72), x=0.01, ha="left", fontsize=12.5, linespacing=1.3)
     kinds = {
         "cannot be told from the best": (BEST, BEST, any(row.tied for row in rows)),
         "worse than the best": (WORSE, WORSE, any(not row.tied for row in rows)),
@@ -239,17 +245,19 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
     }
     dots = {"linestyle": "", "marker": "o", "markersize": 8, "markeredgewidth": 1.8}
     handles = [Line2D([], [], color=edge, markerfacecolor=face, label=name, **dots) for name, (edge, face, shown) in kinds.items() if shown]
-    if handles:  # above the caption: the layout makes room for both, but puts both at the edge
-        edge = (below.get_window_extent().height + 8) / figure.bbox.height
-        place = {"loc": "outside lower left", "bbox_to_anchor": (0, edge, 1, 1 - edge), "borderaxespad": 0}
+    # empty lines above the caption make room for the legend, which the layout would put on top of it
+    below = figure.supxlabel("\n\n" * bool(rows) + wrap(caption, 112), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
+    if rows:
+        top = (below.get_window_extent().height + 4) / figure.bbox.height
+        place = {"loc": "upper left", "bbox_to_anchor": (0, top), "borderaxespad": 0}
         figure.legend(handles=handles, **place, ncols=3, frameon=False, fontsize=SMALL, handletextpad=0.2)
     figure.draw_without_rendering()
 
 
-def _caption(comparison: Comparison) -> str:
-    known = all(row.interval.known for row in comparison.rows)
-    words = f"n = {comparison.questions:,} questions in {comparison.clusters:,} document groups. "
-    if not known:
+def _caption(rows: Sequence[Row]) -> str:
+    first = rows[0].interval
+    words = f"n = {first.n:,} question{'s' * (first.n != 1)} in {first.clusters:,} document group{'s' * (first.clusters != 1)}. "
+    if not first.known:
         return words + "Intervals are unknown: they need at least two document groups."
     return words + "Each interval is of one mean; the pairs were tested question by question, so overlapping intervals can still differ."
 
@@ -264,4 +272,4 @@ def _budgets(results: Sequence[RunResult], family: str) -> list[int]:
 
 
 def _doubles(budgets: Sequence[int]) -> bool:
-    return all(math.isclose(right / left, 2) for left, right in zip(budgets, budgets[1:], strict=False))
+    return all(math.isclose(right / left, 2) for left, right in itertools.pairwise(budgets))

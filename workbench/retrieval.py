@@ -85,7 +85,7 @@ class DenseRetriever:
 
 
 class Bm25Retriever:
-    """Rank chunks by BM25 over tokens of a tokeniser: `word`, `hangul-bigram` or `kiwi` (default: by the corpus's language)."""
+    """Rank chunks by BM25 over tokens of a tokeniser: `english`, `hangul-bigram`, `kiwi` or `word` (default: by the corpus's language)."""
 
     def __init__(
         self,
@@ -196,8 +196,9 @@ def to_hits(chunks: Sequence[Chunk], found: Sequence[Found]) -> list[list[Hit]]:
 
 
 def default_tokeniser(texts: Sequence[str]) -> str:
-    """Name the BM25 tokeniser for a corpus: Hangul bigrams for Korean (KO3), words otherwise."""
-    return "hangul-bigram" if guess_language(" ".join(text[:200] for text in texts[:: max(1, len(texts) // 200)])) == "ko" else "word"
+    """Name the BM25 tokeniser for a corpus: Hangul bigrams for Korean (KO3), stemmed words for English, plain words otherwise."""
+    language = guess_language(" ".join(text[:200] for text in texts[:: max(1, len(texts) // 200)]))
+    return {"ko": "hangul-bigram", "en": "english"}.get(language, "word")
 
 
 RETRIEVERS: dict[str, Callable[..., Retriever]] = {

@@ -120,6 +120,9 @@ _WORD = re.compile(r"\w+")
 _SCRIPT_RUN = re.compile(rf"([{HANGUL}]+)|[^\W{HANGUL}]+")
 _LONG_RUN = re.compile(r"(?<!\S)\S{2001,}")
 # Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
+_ENGLISH_STOP_WORDS = frozenset(
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with".split()  # noqa: SIM905
+)
 _CONTENT_TAGS = frozenset({"NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN"})
 
 
@@ -141,6 +144,18 @@ def hangul_bigrams(text: str) -> list[str]:
         else:
             tokens.extend(run[index : index + 2] for index in range(len(run) - 1))
     return tokens
+
+
+@functools.cache
+def _stemmer() -> Stemmer.Stemmer:
+    import Stemmer
+
+    return Stemmer.Stemmer("porter")
+
+
+def english_words(text: str) -> list[str]:
+    """Cut text into words without Lucene's English stop words, reduced to their Porter stems, as Lucene's EnglishAnalyzer does."""
+    return _stemmer().stemWords([word for word in words(text) if word not in _ENGLISH_STOP_WORDS])
 
 
 @functools.cache
@@ -167,7 +182,12 @@ def _break_run(run: re.Match[str]) -> str:
     return " ".join(run[0][index : index + 2000] for index in range(0, len(run[0]), 2000))
 
 
-TOKENISERS: dict[str, Callable[[str], list[str]]] = {"word": words, "hangul-bigram": hangul_bigrams, "kiwi": kiwi_words}
+TOKENISERS: dict[str, Callable[[str], list[str]]] = {
+    "word": words,
+    "english": english_words,
+    "hangul-bigram": hangul_bigrams,
+    "kiwi": kiwi_words,
+}
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------------------

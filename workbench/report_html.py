@@ -1,0 +1,228 @@
+"""Write report.html: one file with verdicts, plots, tables, failures and audit; it loads nothing and holds no time, path or unescaped text.
+
+What comes from documents, models or exceptions passes `safe` (shown, never interpreted); what the workbench wrote passes `own`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench import report
+from workbench.datatypes import WorkbenchError
+from workbench.evaluation import RunResult
+from workbench.registry import unknown
+from workbench.report import Comparison
+from workbench.report_svg import budget_plot, budgets, choose_curves, interval_plot, own
+from workbench.report_tables import audit, failures, fixed_k, leaderboard, plain, table
+from workbench.report_words import LEGEND, READING, headline, limits
+from workbench.storage import write_text
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold one data set of the report; without a comparison, `problem` says why there is none."""
+
+    anchor: str
+    name: str
+    results: list[RunResult]
+    comparison: Comparison | None
+    problem: str = ""
+
+    @property
+    def language(self) -> str:
+        """Return the lang attribute of texts from this data set."""
+        found = str(self.results[0].data.get("language", ""))
+        return f' lang="{found}"' if re.fullmatch("[a-z]{2,3}", found) else ""
+
+
+def write_html(
+    path: Path,
+    results: Sequence[RunResult],
+    title: str,
+    command: str = "",
+    baseline: Mapping[str, str] | None = None,
+    failed: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """Write the report of these results; the same results give the same bytes.
+
+    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds {"point", "error"} of runs without result.
+    Raise WorkbenchError when there is nothing to report or a baseline does not exist.
+    """
+    if not results and not failed:
+        raise WorkbenchError("nothing to report: no results and no failed runs")
+    return write_text(path, render(_parts(results, baseline or {}), title, command, failed))
+
+
+def _parts(results: Sequence[RunResult], baseline: Mapping[str, str]) -> list[Part]:
+    groups = report.by_dataset(results)
+    for name, config_id in baseline.items():
+        if name not in groups:
+            raise unknown("data set of a baseline", name, groups)
+        ids = [result.config_id for result in groups[name]]
+        if config_id not in ids:
+            raise unknown(f"baseline of {name}:", config_id, ids)
+    parts = []
+    for number, (name, members) in enumerate(groups.items(), start=1):
+        try:
+            parts.append(Part(f"data-{number}", name, members, report.compare(members, baseline=baseline.get(name))))
+        except WorkbenchError as error:
+            parts.append(Part(f"data-{number}", name, members, None, str(error)))
+    return parts
+
+
+def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]]) -> str:
+    """Return the whole page."""
+    style, script = (
+        importlib.resources.files("workbench").joinpath("templates", name).read_text("utf-8") for name in ("report.css", "report.js")
+    )
+    policy = f"default-src 'none'; img-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'"
+    counts = "; ".join(f"{len(part.results)} configuration{'s' * (len(part.results) != 1)} on {part.name}" for part in parts)
+    body = [f"<header><h1>{own(title)}</h1><p>{own(counts or 'No run has a result')}.</p></header><main>"]
+    if len(parts) > 1:
+        items = []
+        for part in parts:
+            alarm = "<strong class='level-error'>Audit error.</strong> " if report.audit_errors(part.results) else ""
+            items.append(
+                f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(headline(part.comparison) if part.comparison else part.problem)}</li>'
+            )
+        body.append(f'<ul class="summary">{"".join(items)}</ul>')
+    body += [_data_set(part) for part in parts]
+    if failed:
+        rows = []
+        for run in failed:
+            error = str(run["error"]).strip() or "no message"
+            rest = f"<details><summary>whole message</summary><pre>{own(error)}</pre></details>" if "\n" in error else ""
+            rows.append(f"<tr><th scope='row'>{own(plain(run['point']))}</th><td>{own(error.splitlines()[-1])}{rest}</td></tr>")
+        body.append(f"<section><h2>Runs that failed</h2><p>{len(failed)} without a result; no comparison above contains them.</p>")
+        body.append(table("", "<tr><th scope='col'>run</th><th scope='col'>error</th></tr>", rows, "Runs that failed") + "</section>")
+    body += [_reproduction(parts, command), _reading(parts), "</main>"]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,"><title>{own(title)}</title><style>{style}</style></head>\n<body>'
+        + "\n".join(body)
+        + f"\n<script>{script}</script></body></html>\n"
+    )
+
+
+def _sha256(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data_set(part: Part) -> str:
+    blocks = [f'<section id="{part.anchor}"><h2>{own(part.name)}</h2>', _audit_banner(part.results)]
+    if part.comparison is None:
+        blocks.append(f'<div class="notice error"><strong>No comparison.</strong> {own(part.problem)}</div>{_facts(part)}')
+        return "\n".join([*blocks, audit(part.results), "</section>"])
+    comparison = part.comparison
+    blocks.append(f'<p class="eyebrow">Verdict</p><p class="headline">{own(headline(comparison))}</p><p>{own(comparison.verdict)}</p>')
+    controls = [row.label for row in comparison.rows if row.control and row.tied] if len(comparison.rows) > 1 else []
+    if controls:
+        words = f"{', '.join(controls)}: meant to lose, yet not told from the best. Do not read the order of the candidates before that is explained."
+        blocks.append(f'<div class="notice warning"><strong>A control keeps up.</strong> {own(words)}</div>')
+    blocks.append(_facts(part))
+    blocks.append(f"<h3>{own(comparison.metric)} by candidate</h3>")
+    legend = "".join(f'<span class="{kind}" data-sign="{sign}">{words}</span>' for kind, sign, words in LEGEND)
+    note = "Each interval is of one mean. Candidates are compared question by question, so intervals that overlap may still differ; the table tells."
+    drawing = interval_plot(comparison, f"{part.anchor}-scores")
+    blocks.append(f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>')
+    rows = choose_curves(comparison)
+    if len(budgets(rows)) > 1:
+        shown = f"{len(rows)} of {len(comparison.rows)} candidates; the table has all. " if len(rows) < len(comparison.rows) else ""
+        drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
+        note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
+        blocks.append(f"<h3>Evidence found as the context grows</h3><figure>{drawing}<figcaption>{note}</figcaption></figure>")
+    best = comparison.rows[0]
+    blocks += [leaderboard(part.results, comparison), fixed_k(part.results, comparison)]
+    blocks += [failures(best.result, best.label, part.language), audit(part.results)]
+    return "\n".join([*blocks, "</section>"])
+
+
+def _audit_banner(results: Sequence[RunResult]) -> str:
+    if not report.audit_errors(results):
+        return ""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for check in result.audit:
+            if check.level == "error":
+                found.setdefault(check.id, []).append(check.message)
+    items = "".join(
+        f"<li>{own(check)} ({len(seen)} of {len(results)} configurations): {own(seen[0])}</li>" for check, seen in found.items()
+    )
+    return f'<div class="notice error" role="alert"><strong>Audit error.</strong> Do not use these numbers before this is explained:<ul>{items}</ul></div>'
+
+
+def _characters_per_token(part: Part) -> float:
+    """Return the mean characters of a token of Korean data, else 0: budgets are then shown in tokens alone."""
+    data = part.results[0].data
+    return data["characters"] / data["tokens"] if data.get("language") == "ko" and data.get("tokens") else 0
+
+
+def _facts(part: Part) -> str:
+    data, settings = part.results[0].data, part.results[0].settings
+    facts = {
+        "Documents": data.get("documents", "unknown"),
+        "Document groups": len(set(part.results[0].clusters)),
+        "Questions": data.get("questions", "unknown"),
+        "Scored": data.get("scored", "unknown"),
+        "Unanswerable": data.get("unanswerable", "unknown"),
+        "Losses while loading": data.get("losses", "unknown"),
+        "Language": data.get("language", "unknown"),
+        "Split": settings.split,
+        "Data fingerprint": str(data.get("fingerprint", "unknown"))[:12],
+        "Measuring tokenizer": settings.tokenizer,
+    }
+    ratio = _characters_per_token(part)
+    if ratio:
+        facts["Characters per token"] = f"{ratio:.2f}"
+        facts["Budgets in characters"] = ", ".join(f"{budget:,} tokens ≈ {budget * ratio:,.0f}" for budget in settings.budgets)
+    cells = []
+    for term, value in facts.items():
+        wide = ' class="long"' if len(str(value)) > 16 else ""
+        cells.append(f"<div{wide}><dt>{term}</dt><dd>{own(f'{value:,}' if isinstance(value, int) else value)}</dd></div>")
+    return f'<dl class="facts">{"".join(cells)}</dl>'
+
+
+def _reproduction(parts: Sequence[Part], command: str) -> str:
+    blocks = ["<section><h2>How to reproduce</h2>"]
+    if command:
+        blocks.append(f"<pre><code>{own(command)}</code></pre>")
+    versions: dict[str, set[str]] = {}
+    for part in parts:
+        for result in part.results:
+            for package, version in result.versions.items():
+                versions.setdefault(package, set()).add(version)
+    if versions:
+        words = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in versions.items())
+        blocks.append(f"<h3>Versions</h3><p>{own(words)}</p>")
+    for part in parts:
+        comparison = part.comparison
+        rows = comparison.rows if comparison else ()
+        fingerprint = own(part.results[0].data.get("fingerprint", "unknown"))
+        blocks.append(f"<h3>{own(part.name)}</h3><p>Data fingerprint <code>{fingerprint}</code></p>")
+        if comparison:
+            text = yaml.safe_dump(rows[0].result.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
+            blocks.append(f"<p>Settings of the best candidate, {own(rows[0].label)}:</p><pre><code>{own(text)}</code></pre>")
+        named = [(row.result.config_id, row.label) for row in rows] or [(result.config_id, "") for result in part.results]
+        lines = [f"<tr><td><code>{own(config_id)}</code></td><td>{own(name)}</td></tr>" for config_id, name in named]
+        head = '<tr><th scope="col">config id</th><th scope="col">configuration</th></tr>'
+        blocks.append(table("", head, lines, f"Config ids of {own(part.name)}"))
+    return "\n".join([*blocks, "</section>"])
+
+
+def _reading(parts: Sequence[Part]) -> str:
+    terms = "".join(f"<div><dt>{own(term)}</dt><dd>{own(words)}</dd></div>" for term, words in READING)
+    items = "".join(f"<li>{own(words)}</li>" for words in limits([result for part in parts for result in part.results]))
+    return (
+        f'<section><h2>How to read this</h2><dl class="reading">{terms}</dl>'
+        f'<h3>What this does not tell</h3><ul class="limits">{items}</ul></section>'
+    )

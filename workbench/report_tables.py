@@ -1,0 +1,178 @@
+"""Build the tables of report.html as HTML text: leaderboard, fixed k beside equal budget, failures, audit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench import report
+from workbench.evaluation import RunResult
+from workbench.metrics import BUDGET_METRIC
+from workbench.report import Comparison
+from workbench.report_svg import own, role, safe
+from workbench.storage import canonical_json
+
+ALSO = ("recall@5", "ndcg@10", "mrr@10")  # shown beside the primary metric and evidence recall
+FIRST = 5  # candidates of either view in the table of fixed k beside equal budget
+SIGNS = {"best": "◆", "tied": "●", "ok": "✓", "warning": "!", "error": "✕"}
+LEVELS = ("ok", "warning", "error")
+
+
+def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
+    """Return all candidates, best first: the primary metric with intervals and differences, the other metrics, the settings that vary."""
+    metric, rows = comparison.metric, comparison.rows
+    names = dict.fromkeys(name for result in results for name in result.scores)
+    also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
+    fields = [field for field in report.varying(results) if field not in ("dataset", "primary")]
+    precise = any(row.result.details.get("embedder_precision") for row in rows)
+    settings = [*fields, *["embedder precision"] * precise, "tokens a chunk", "chunks"]
+    groups = (("Candidate", 2), (f"{metric}, the primary metric", 4), ("Other metrics, mean", len(also)), ("Configuration", len(settings)))
+    titles = ["configuration", "mark", "mean [95 %]", "difference to baseline [95 %, simultaneous]", "adjusted p", "n", *also, *settings]
+    numeric = {*titles[2:6], *also, "tokens a chunk", "chunks"}
+    over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
+    heads = []
+    for title in titles:
+        breakable = re.sub("(_|@)", r"<wbr>\1", own(title))
+        attributes = ' class="number"' * (title in numeric) + ' aria-sort="descending"' * (title == titles[2])
+        heads.append(f'<th scope="col"{attributes}>{breakable}</th>')
+    lines = []
+    for row in rows:
+        kind = "best" if row.best else "tied" if row.tied else ""
+        words = " · ".join(role(row, len(rows) == 1))
+        low, high = row.interval.low, row.interval.high
+        bounds = f"[{low:.3f}, {high:.3f}]" if row.interval.known else "[unknown]"
+        sign = f"{SIGNS[kind]} " if kind else ""
+        cells = [
+            f'<th scope="row">{own(row.label)}</th><td class="sign">{sign}{words}</td>',
+            number_cell(f'<span class="lead">{row.interval.mean:.3f}</span> <span class="interval">{bounds}</span>', row.interval.mean),
+        ]
+        if row.difference is None:
+            cells += [number_cell("baseline" if len(rows) > 1 else "", 0.0), number_cell("")]
+        else:
+            difference, _, p = report.format_difference(row.difference).partition(", adjusted p ")
+            cells += [number_cell(own(difference), row.difference.mean), number_cell(own(p), row.difference.p)]
+        cells += [number_cell(str(row.interval.n), row.interval.n), *(_mean(row.result, name) for name in also)]
+        cells += [f'<td class="whole">{own(plain(getattr(row.result.settings, field)))}</td>' for field in fields]
+        details = row.result.details
+        cells += [f"<td>{own(details.get('embedder_precision') or '–')}</td>"] * precise
+        cells += [
+            number_cell(f"{details['chunk_tokens_mean']:.0f}", details["chunk_tokens_mean"]),
+            number_cell(f"{details['chunks']:,}", details["chunks"]),
+        ]
+        lines.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
+    notes = [f"{comparison.questions} questions in {comparison.clusters} document groups."]
+    lost = len(results[0].example_ids) - comparison.questions
+    notes += [f"{lost} more questions are left out, because a candidate has no score for them."] * bool(lost)
+    clipped = [f"{row.label} ({row.result.details['top_k_clipped']})" for row in rows if row.result.details.get("top_k_clipped")]
+    notes += [f"top_k is cut to the number of chunks for {', '.join(clipped)}."] * bool(clipped)
+    head = f'<tr class="groups">{over}</tr><tr>{"".join(heads)}</tr>'
+    return "<h3>Leaderboard</h3>" + table(
+        own(" ".join(notes)), head, lines, f"Leaderboard of {own(results[0].settings.dataset)}", "sortable"
+    )
+
+
+def _mean(result: RunResult, metric: str) -> str:
+    if metric not in result.scores:
+        return number_cell("–")
+    lost = result.unscored(metric)
+    if lost == len(result.example_ids):
+        return number_cell("unscored")
+    mean = result.interval(metric).mean
+    return number_cell(f"{mean:.3f}" + f" ({lost} unscored)" * bool(lost), mean)
+
+
+def number_cell(content: str, value: float = math.nan) -> str:
+    return f'<td class="number" data-value="{"" if math.isnan(value) else f"{value:.9g}"}">{content}</td>'
+
+
+def table(caption: str, head: str, rows: Sequence[str], name: str, kind: str = "") -> str:
+    """Return a table in a box of its own that scrolls sideways, by keyboard too; everything given is HTML already."""
+    words = f"<caption>{caption}</caption>" if caption else ""
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}"><table class="{kind}">{words}<thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def plain(value: Any) -> str:
+    """Render a settings value or a sweep point."""
+    if isinstance(value, Mapping):
+        return " · ".join(f"{name} {plain(item)}" for name, item in value.items()) or "none"
+    return canonical_json(value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
+    """Return the ranks of the first candidates at a fixed number of chunks and at an equal budget; "" where one of the two is not measured."""
+    shared = set.intersection(*(set(result.scores) for result in results))
+    cutoffs = sorted(int(found[1]) for found in (re.fullmatch(r"recall@(\d+)", name) for name in shared) if found and int(found[1]) <= 5)
+    family = [name for name in results[0].scores if name in shared and name.startswith(f"{BUDGET_METRIC}@")]
+    if not cutoffs or not family or len(results) < 2:
+        return ""
+    fixed = f"recall@{cutoffs[-1]}"
+    budget = next((name for name in (comparison.metric, f"{BUDGET_METRIC}@512t") if name in family), family[0])
+    means = [[row.result.interval(metric).mean for row in comparison.rows] for metric in (fixed, budget)]
+    ranks = [[1 + sum(round(other - mean, 9) > 0 for other in column) for mean in column] for column in means]
+    chosen = [number for number in range(len(comparison.rows)) if min(ranks[0][number], ranks[1][number]) <= FIRST]
+    lines = []
+    for number in sorted(chosen, key=lambda number: (ranks[1][number], number)):
+        row, change = comparison.rows[number], ranks[0][number] - ranks[1][number]
+        tokens = row.result.details["chunk_tokens_mean"]
+        move = f"▲ {change}" if change > 0 else f"▼ {-change}" if change else "="
+        cells = [f'<th scope="row">{own(row.label)}</th>', number_cell(f"{tokens:.0f}", tokens)]
+        for mean, rank in ((means[0][number], ranks[0][number]), (means[1][number], ranks[1][number])):
+            cells += [number_cell(f"{mean:.3f}", mean), number_cell(str(rank), rank)]
+        lines.append(f"<tr>{''.join(cells)}{number_cell(move, change)}</tr>")
+    names = ["tokens a chunk", fixed, "rank", budget, "rank", "at equal budget"]
+    head = (
+        '<tr><th scope="col">configuration</th>' + "".join(f'<th scope="col" class="number">{own(name)}</th>' for name in names) + "</tr>"
+    )
+    caption = f"The first {FIRST} of either view, of {len(results)} candidates." if len(lines) < len(results) else ""
+    note = own(report.fixed_k_note(results, fixed, budget))
+    return f"<h3>Fixed k beside equal budget</h3><p>{note}</p>" + table(caption, head, lines, "Fixed k beside equal budget")
+
+
+def failures(result: RunResult, label: str, language: str, most: int = 3) -> str:
+    """Return the questions that lost most, in full; `language` is the lang attribute of their texts."""
+    metric = result.settings.primary
+    blocks = [
+        f"<h3>What the best candidate failed on</h3><p>{own(label)}: the questions that lost most on {own(metric)}. Long texts are cut.</p>"
+    ]
+    if not result.failures:
+        return f"<h3>What the best candidate failed on</h3><p>{own(label)}: no question lost anything on {own(metric)}.</p>"
+    for failure in result.failures[:most]:
+        blocks.append(f'<article class="failure"><h4{language}>{safe(failure["question"])}</h4>')
+        blocks.append(f'<p class="soft">{own(failure["id"])} · {own(metric)} {failure["score"]:.2f}</p><dl>')
+        for unit in failure["evidence"]:
+            reached = f"first reached at rank {unit['rank']}" if unit["rank"] else "not retrieved"
+            blocks.append(f"<dt>Evidence in {own(unit['title'] or unit['document'])}, {own(reached)}</dt>")
+            blocks.append(f'<dd class="evidence"{language}>{safe(_flow(unit["text"]))}</dd>')
+        for hit in failure["hits"]:
+            blocks.append(f"<dt>Hit {own(hit['rank'])}, from {own(hit['document'])}</dt><dd{language}>{safe(_flow(hit['text']))}</dd>")
+        blocks.append("</dl></article>")
+    return "\n".join(blocks)
+
+
+def _flow(text: str) -> str:
+    return " ".join(text.split())
+
+
+def audit(results: Sequence[RunResult]) -> str:
+    """Return each check with its worst level, in how many results it was ok, and what was seen at worst; errors first."""
+    found: dict[str, list[Any]] = {}
+    for result in results:
+        for check in result.audit:
+            found.setdefault(check.id, []).append(check)
+    worst = [(max(checks, key=lambda check: LEVELS.index(check.level)), checks) for checks in found.values()]
+    lines = []
+    for check, checks in sorted(worst, key=lambda item: -LEVELS.index(item[0].level)):
+        fine = sum(other.level == "ok" for other in checks)
+        level = f'<td class="sign level-{check.level}">{SIGNS[check.level]} {check.level}</td>'
+        lines.append(
+            f'<tr><th scope="row">{own(check.id)}</th>{level}{number_cell(f"{fine} of {len(checks)}")}<td>{own(check.message)}</td></tr>'
+        )
+    if not lines:
+        return "<h3>Audit</h3><p>No check was recorded.</p>"
+    head = '<tr><th scope="col">check</th><th scope="col">worst</th><th scope="col" class="number">ok</th><th scope="col">what was seen</th></tr>'
+    return "<h3>Audit</h3>" + table("", head, lines, "Audit")

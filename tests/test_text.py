@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.datatypes import WorkbenchError
-from workbench.text import TOKENISERS, Alignment, guess_language, hangul_bigrams, kiwi_words, normalise, sentences, words
+from workbench.text import TOKENISERS, Alignment, english_words, guess_language, hangul_bigrams, kiwi_words, normalise, sentences, words
 
 # Characters that merge, reorder, decompose or vanish, beside plain ones.
 MERGING = "e\u1100\u1161\u11a8\u0301\u0323\u0327\u212b\u0344\u0958\u0f73\u1e9b\ufb1d\U0001d15e\u09c7\u09be"
@@ -88,7 +88,12 @@ def test_words_and_bigrams():
     assert hangul_bigrams("") == words("") == []
 
 
-@pytest.mark.parametrize("name", ["word", "hangul-bigram"])
+def test_english_words_drop_stop_words_and_endings():
+    assert english_words("The doors of a dryer are opening") == ["door", "dryer", "open"]
+    assert english_words("An island") == ["island"]
+
+
+@pytest.mark.parametrize("name", ["word", "english", "hangul-bigram"])
 def test_decomposed_text_gives_the_same_tokens(name):
     text = "환불은 Café에서 14일 이내"
     assert TOKENISERS[name](unicodedata.normalize("NFD", text)) == TOKENISERS[name](text) != []
@@ -124,7 +129,7 @@ def test_kiwi_missing_names_the_extra(monkeypatch):
         ("Dr. Kim uses tools, e.g. Excel. He left.", ["Dr. Kim uses tools, e.g. Excel.", "He left."]),
         ("See No. 5 and p. 12. The U.S. Army. Is it no. Yes", ["See No. 5 and p. 12.", "The U.S. Army.", "Is it no.", "Yes"]),
         ('"Why?" she asked. "So." Then', ['"Why?"', "she asked.", '"So."', "Then"]),
-        ("J. Smith et al. showed it... and so on", ["J. Smith et al. showed it... and so on"]),
+        ("J. Smith et al. (2020) showed it... and so on", ["J. Smith et al. (2020) showed it... and so on"]),
         ("**Warning.** Keep dry. (See v1.2.) End", ["**Warning.**", "Keep dry.", "(See v1.2.)", "End"]),
         ("환불됩니다. 언제요? 3일 뒤…  네.", ["환불됩니다.", "언제요?", "3일 뒤…", "네."]),
         ("제3조. 목적은 다음과 같다. 제4조의2. 정의", ["제3조. 목적은 다음과 같다.", "제4조의2. 정의"]),

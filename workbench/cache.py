@@ -62,9 +62,9 @@ class Cache:
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGE:
                     raise
+                self._set_aside()
             except UnicodeDecodeError:  # SQLite quotes a damaged schema in its message
-                pass
-            self._set_aside()
+                self._set_aside()
             return work(self._connect())
         except (OSError, sqlite3.Error) as error:
             raise WorkbenchError(f"the cache {self.path} cannot be used: {error}") from None

@@ -12,7 +12,7 @@ import numpy as np
 from workbench import registry
 from workbench.datatypes import Chunk, Chunker, Document, Span, Tokenizer, WorkbenchError
 from workbench.text import sentences
-from workbench.tokens import ModelTokenizer, TokenTable, token_table, trim
+from workbench.tokens import TokenTable, counter, token_table, trim
 
 
 def make_chunk(document: Document, start: int, end: int) -> Chunk | None:
@@ -62,7 +62,8 @@ class FixedChunker:
         """Return windows of at most `size` document tokens."""
         table = token_table(document.text, self.tokenizer)
         borders = [0, *np.unique(table.starts)[1:].tolist(), len(document.text)]  # between tokens, never inside a character
-        chunks = [make_chunk(document, start, end) for start, end in join(list(pairwise(borders)), table, self.size, self.overlap)]
+        pieces = [piece for piece in pairwise(borders) if table.visible_in(*piece)]
+        chunks = [make_chunk(document, start, end) for start, end in join(pieces, table, self.size, self.overlap)]
         return [chunk for chunk in chunks if chunk]
 
 
@@ -96,11 +97,8 @@ class RecursiveChunker:
     def __init__(self, tokenizer: Tokenizer, size: int, overlap: int) -> None:
         import semantic_text_splitter
 
-        splitter = getattr(semantic_text_splitter, self.splitter)
-        if isinstance(tokenizer, ModelTokenizer):
-            self._splitter = splitter.from_huggingface_tokenizer(tokenizer.fast, size, overlap)
-        else:
-            self._splitter = splitter.from_callback(lambda text: len(tokenizer.offsets(text)), size, overlap)
+        # A callback, although the library takes tokenizers too: the same chunks, without a second of copying the tokenizer.
+        self._splitter = getattr(semantic_text_splitter, self.splitter).from_callback(counter(tokenizer), size, overlap)
 
     def chunk(self, document: Document) -> list[Chunk]:
         """Return chunks of at most `size` tokens, each counted by itself."""

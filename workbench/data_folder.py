@@ -53,7 +53,7 @@ def _read(folder: Path, name: str, encoding: str | None, bare_ids: bool) -> Data
     if others:
         counts = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(others.items()))
         collector.notes.append(f"files of other kinds were left out: {counts}")
-    return collector.dataset(name)
+    return collector.dataset(name, embed_title=True)
 
 
 def _files(folder: Path, collector: Collector) -> list[Path]:

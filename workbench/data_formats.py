@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench import registry
 from workbench.data_files import parse_json
-from workbench.data_records import Collector, clean, span_of
+from workbench.data_records import Collector, UnresolvedEvidence, clean, span_of
 from workbench.datatypes import Dataset, Example, Span, WorkbenchError
 from workbench.text import Alignment
 
@@ -102,13 +102,13 @@ def _add_squad_question(collector: Collector, aligned: Alignment, document: str,
     spans: list[Span] = []
     try:
         if document not in collector.documents:
-            raise LookupError(f"stands in document {document!r}, which is empty")
+            raise UnresolvedEvidence(f"stands in document {document!r}, which is empty")
         for answer in _list(qa, "answers", where) if answers else []:
             text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
             if not isinstance(text, str) or type(start) is not int or start < 0:
-                raise LookupError(f"has an answer without text and answer_start: {answer!r:.60}")
+                raise UnresolvedEvidence(f"has an answer without text and answer_start: {answer!r:.60}")
             spans.append(span_of(aligned, document, offset + start, offset + start + len(text), text))
-    except LookupError as error:
+    except UnresolvedEvidence as error:
         problem = error.args[0]
     if problem is None and impossible and spans:
         problem = "is marked impossible but has answers"
@@ -140,7 +140,7 @@ def read_beir(argument: str, *, name: str, split: str | None = None) -> Dataset:
     folder = Path(argument)
     collector = Collector()
     for where, record in collector.read_lines(folder / "corpus.jsonl"):
-        metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else None
+        metadata = collector.mapping(record.get("metadata"), where)
         collector.add_document(record.get("_id"), record.get("text"), where, record.get("title"), metadata)
     judgements = _read_qrels(_qrels_file(folder / "qrels", split), collector)
     graded = any(score not in (0, 1) for scores in judgements.values() for score in scores.values() if score > 0)
@@ -161,8 +161,8 @@ def read_beir(argument: str, *, name: str, split: str | None = None) -> Dataset:
             raise WorkbenchError(f"{where}: query {query!r} has no text")
         evidence = tuple((Span(document, 0, len(collector.documents[document].text)),) for document in relevant)
         gains = tuple(relevant.values()) if graded else ()
-        metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else None
-        collector.examples[query] = Example(query, clean(record["text"]), (), evidence, collector.metadata(metadata), gains)
+        metadata = collector.metadata(collector.mapping(record.get("metadata"), where))
+        collector.examples[query] = Example(query, clean(record["text"]), (), evidence, metadata, gains)
     collector.losses.extend(f"judged query {query!r} is not in queries.jsonl" for query in judgements)
     if unjudged:
         collector.notes.append(f"{unjudged} queries without a judgement were left out")

@@ -21,6 +21,10 @@ HEADING = re.compile(r"^#[ \t]+(\S.*?)[ \t#]*$", re.MULTILINE)
 DOCUMENT_KEYS = frozenset({"id", "text", "title", "group", "metadata"})
 
 
+class UnresolvedEvidence(Exception):
+    """Say why the evidence of one question points at no text."""
+
+
 def clean(value: Any) -> str:
     """Return a value as normalised text without white space at its ends; None is empty."""
     return "" if value is None else normalise(str(value))[0].strip()
@@ -68,10 +72,11 @@ class Collector:
 
     def read_lines(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (file:line, object) for each line of a JSON-lines file that is not blank."""
-        for number, line in enumerate(self.read(path).split("\n"), 1):
-            if not line.strip("\ufeff \t\r"):
+        for number, raw in enumerate(self.read(path).split("\n"), 1):
+            line = raw.strip("\ufeff \t\r")
+            if not line:
                 continue
-            record = parse_json(line.strip("\ufeff \t\r"), f"{path}, line {number}")
+            record = parse_json(line, f"{path}, line {number}")
             if not isinstance(record, dict):
                 raise WorkbenchError(f"{path}, line {number} must be a JSON object, got {line[:40]!r}")
             yield f"{path.name}:{number}", record
@@ -125,7 +130,7 @@ class Collector:
         try:
             fields, body = front_matter(self.read(path, shown), shown)
         except WorkbenchError as error:
-            self.losses.append(f"{shown} was skipped: {error}")
+            self.losses.append(f"{shown} was skipped: {' '.join(str(error).split())}")
             return
         heading = HEADING.search(body.replace("\r", "\n"))
         title = fields.pop("title", None) or (heading[1] if heading else path.stem)
@@ -133,7 +138,7 @@ class Collector:
 
     def add_document_record(self, record: Mapping[str, Any], where: str) -> None:
         """Keep the document of one JSON object {id, text, title?, group?, metadata?, any other text or number}."""
-        nested = self._mapping(record.get("metadata"), where)
+        nested = self.mapping(record.get("metadata"), where)
         others = {key: value for key, value in record.items() if key not in DOCUMENT_KEYS}
         metadata = {**others, **nested, "group": record.get("group", nested.get("group"))}
         self.add_document(record.get("id"), record.get("text"), where, record.get("title"), metadata)
@@ -152,7 +157,7 @@ class Collector:
         if any(not isinstance(answer, (str, int, float)) for answer in items(record.get("answers"))):
             raise WorkbenchError(f"{where}: the answers of question {name!r} must be text or a list of texts")
         answers = [clean(answer) for answer in items(record.get("answers"))]
-        nested = self._mapping(record.get("metadata"), where)
+        nested = self.mapping(record.get("metadata"), where)
         others = {key: value for key, value in record.items() if key not in QUESTION_KEYS}
         metadata = self.metadata(others, nested, {"group": record.get("group")})
         unanswerable = record.get("unanswerable", False)
@@ -165,7 +170,7 @@ class Collector:
                 spans = tuple(dict.fromkeys(self.resolve(span) for span in items(unit)))
                 if spans and spans not in evidence:
                     evidence.append(spans)
-        except LookupError as error:
+        except UnresolvedEvidence as error:
             problem = error.args[0]
         answered = any(answers) or bool(evidence)
         marked = bool(unanswerable) or metadata.get("type") == "unanswerable"
@@ -180,20 +185,20 @@ class Collector:
         self.examples[name] = Example(name, clean(question), distinct, tuple(evidence), metadata)
 
     def resolve(self, evidence: Any) -> Span:
-        """Return the span that one evidence record means; raise LookupError with the reason when there is none.
+        """Return the span that one evidence record means; raise UnresolvedEvidence with the reason when there is none.
 
         A bare string, or a record without a document, is a quote that must stand in exactly one document.
         """
         if isinstance(evidence, str):
             evidence = {"quote": evidence}
         if not isinstance(evidence, Mapping):
-            raise LookupError(f"has evidence that is not an object with document and quote: {evidence!r:.60}")
+            raise UnresolvedEvidence(f"has evidence that is not an object with document and quote: {evidence!r:.60}")
         if "quote" not in evidence:
             document = self._find_document(evidence.get("document"))
             return span_of(self._aligned[document], document, evidence.get("start"), evidence.get("end"), evidence.get("text"))
         quote = clean(evidence["quote"])
         if not quote:
-            raise LookupError("has an empty quote")
+            raise UnresolvedEvidence("has an empty quote")
         if evidence.get("document") is None:
             document = self._find_holder(quote)
         else:
@@ -201,15 +206,15 @@ class Collector:
         text = self.documents[document].text
         start = text.find(quote)
         if start < 0:
-            raise LookupError(f"quotes text that is not in document {document!r}: {quote[:60]!r}")
+            raise UnresolvedEvidence(f"quotes text that is not in document {document!r}: {quote[:60]!r}")
         if text.find(quote, start + 1) >= 0:
-            raise LookupError(f"quotes text that occurs more than once in document {document!r}: {quote[:60]!r}")
+            raise UnresolvedEvidence(f"quotes text that occurs more than once in document {document!r}: {quote[:60]!r}")
         return Span(document, start, start + len(quote))
 
     def _find_holder(self, quote: str) -> str:
         holders = [document.id for document in self.documents.values() if quote in document.text]
         if len(holders) != 1:
-            raise LookupError(f"quotes text that is in {len(holders)} documents, and names none: {quote[:60]!r}")
+            raise UnresolvedEvidence(f"quotes text that is in {len(holders)} documents, and names none: {quote[:60]!r}")
         return holders[0]
 
     def _find_document(self, reference: Any) -> str:
@@ -224,10 +229,11 @@ class Collector:
             if len(candidates) == 1:
                 return candidates[0]
             if candidates:
-                raise LookupError(f"names a document that is not unique: {name!r} ({', '.join(candidates)})")
-        raise LookupError(f"names a document that is not here: {name!r}")
+                raise UnresolvedEvidence(f"names a document that is not unique: {name!r} ({', '.join(candidates)})")
+        raise UnresolvedEvidence(f"names a document that is not here: {name!r}")
 
-    def _mapping(self, value: Any, where: str) -> Mapping[str, Any]:
+    def mapping(self, value: Any, where: str) -> Mapping[str, Any]:
+        """Return the metadata of a record, or nothing where it has none."""
         if value is None:
             return {}
         if not isinstance(value, Mapping):
@@ -254,16 +260,18 @@ class Collector:
 def span_of(aligned: Alignment, document: str, start: Any, end: Any, expected: Any = None) -> Span:
     """Return the span of offsets into an original text, mapped to its normalised text and trimmed of white space.
 
-    Raise LookupError with the reason when the offsets are no valid range or do not hold the expected text.
+    Raise UnresolvedEvidence with the reason when the offsets are no valid range or do not hold the expected text.
     """
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(aligned.original):
-        raise LookupError(f"has evidence outside document {document!r}: {start!r} to {end!r} of {len(aligned.original)} characters")
+        raise UnresolvedEvidence(f"has evidence outside document {document!r}: {start!r} to {end!r} of {len(aligned.original)} characters")
     if expected is not None and aligned.original[start:end] != expected:
-        raise LookupError(f"expects {str(expected)[:60]!r} at {start} of document {document!r}, found {aligned.original[start:end][:60]!r}")
+        raise UnresolvedEvidence(
+            f"expects {str(expected)[:60]!r} at {start} of document {document!r}, found {aligned.original[start:end][:60]!r}"
+        )
     first, last = aligned.span(start, end)
     found = aligned.text[first:last]
     if not found.strip():
-        raise LookupError(f"has evidence of white space only at {start} of document {document!r}")
+        raise UnresolvedEvidence(f"has evidence of white space only at {start} of document {document!r}")
     return Span(document, first + len(found) - len(found.lstrip()), last - len(found) + len(found.rstrip()))
 
 

@@ -100,7 +100,7 @@ class Dataset:
     documents: tuple[Document, ...]
     examples: tuple[Example, ...]
     document_gold: bool = False  # evidence is whole documents, so there is no budget recall
-    embed_title: bool = False  # index title + space + text (BEIR); chunk texts stay exact
+    embed_title: bool = False  # index title + space + text by default (BEIR, Markdown folders); chunk texts stay exact
     losses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fingerprint: str = ""

@@ -108,6 +108,8 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
         changes["embedder"] = DEFAULT_EMBEDDERS.get(prepared.language, DEFAULT_EMBEDDERS["ko"])
     if dense and settings.index == NONE:
         changes["index"] = "exact"
+    if settings.header == "auto":
+        changes["header"] = "title" if prepared.dataset.embed_title else "none"
     known = metrics.metric_names(range(1, settings.top_k + 1), settings.budgets, prepared.scored.document_gold)
     if settings.primary == "auto":
         fitting = [budget for budget in settings.budgets if budget >= 512] or [settings.budgets[-1]]
@@ -132,7 +134,7 @@ def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_dow
     retriever = create_retriever(
         settings.retriever,
         chunks,
-        prepared.dataset.embed_title,
+        settings.header == "title",
         options.get("retriever"),
         embedder=embedder,
         index=settings.index,
@@ -140,7 +142,7 @@ def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_dow
         filter=settings.filter,
         seed=settings.seed,
     )
-    return Pipeline(settings, chunks, embedding_texts(chunks, prepared.dataset.embed_title), embedder, retriever)
+    return Pipeline(settings, chunks, embedding_texts(chunks, settings.header == "title"), embedder, retriever)
 
 
 def run(settings: Settings, *, cached: bool = True, allow_download: bool = False, prepared: Prepared | None = None) -> RunResult:

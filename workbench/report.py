@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from workbench import metrics, stats
 from workbench.datatypes import WorkbenchError
-from workbench.evaluation import RunResult
+from workbench.evaluation import Check, RunResult
 from workbench.registry import unknown
 from workbench.settings import Settings
 from workbench.storage import write_csv
@@ -85,17 +86,27 @@ def label(settings: Settings, fields: Sequence[str]) -> str:
             words.append("whole document")
         elif field == "options":
             words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
+        elif field in ("embedder", "index") and value == "none":
+            continue
         elif field == "embedder":
             words.append(value.rpartition("/")[2])
         elif field in ("chunker", "retriever", "dataset"):
             words.append(str(value))
-        elif field == "index" and value == "none":
-            continue
         elif field == "chunk_size":
             words.append(f"{value} tokens")
         else:
-            words.append(f"{field.replace('_', ' ')} {value or 'none'}")
+            words.append(f"{field.replace('_', ' ')} {'none' if value == '' else value}")
     return " · ".join(words) or "the one configuration"
+
+
+def labels(results: Sequence[RunResult]) -> list[str]:
+    """Name each result by the settings that vary, an embedder or index only where there are several; equal names get their config id."""
+    fields = [field for field in varying(results) if field not in HIDDEN_FIELDS or field == "options"]
+    for field in ("embedder", "index"):
+        if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
+            fields.remove(field)
+    names = [label(result.settings, fields) for result in results]
+    return [name if names.count(name) == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]
 
 
 def check_comparable(results: Sequence[RunResult]) -> None:
@@ -131,16 +142,15 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     table, clusters = table[kept], [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
     intervals = [stats.mean_interval(table[:, column], clusters) for column in range(len(results))]
     # equal means: the fewer chunks, the better; then the label decides, so the order is always the same
-    fields = [field for field in varying(results) if field not in HIDDEN_FIELDS or field == "options"]
-    labels = [label(result.settings, fields) for result in results]
-    order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), labels[i]))
+    names = labels(results)
+    order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
     others = [i for i in range(len(results)) if i != base]
     against_base = dict(zip(others, stats.max_t(table[:, others] - table[:, [base]], clusters, seed), strict=True))
     tied = _tied(table, clusters, order[0], seed)
-    rows = tuple(Row(results[i], labels[i], intervals[i], against_base.get(i), i in tied, i == order[0]) for i in order)
+    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get(i), i in tied, i == order[0]) for i in order)
     lost = float((~kept).mean())
-    sentence = _verdict(rows, metric, labels[base], len(clusters), len(set(clusters)), lost)
-    return Comparison(metric, rows, labels[base], len(clusters), len(set(clusters)), sentence)
+    sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost)
+    return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), sentence)
 
 
 def _tied(table: np.ndarray, clusters: Sequence[str], best: int, seed: int) -> set[int]:
@@ -187,17 +197,25 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
 
 
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
-    """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6)."""
-    at_k, at_budget = compare(results, fixed), compare(results, budget)
-    left, right = at_k.rows[0], at_budget.rows[0]
-    if left.result.config_id == right.result.config_id:
-        return f"{fixed} and {budget} agree: {left.label} scores highest on both."
-    sizes = {row.result.config_id: row.result.details["chunk_tokens_mean"] for row in at_k.rows}
+    """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
+    check_comparable(results)
+    names = labels(results)
+    order = sorted(range(len(results)), key=lambda i: (results[i].details.get("chunks", 0), names[i]))
+    candidates = [i for i in order if not is_control(results[i].settings)] or order
+    at_k, at_budget = ({i: round(results[i].interval(metric).mean, 9) for i in candidates} for metric in (fixed, budget))
+    left, right = ([i for i in candidates if means[i] == max(means.values())] for means in (at_k, at_budget))
+    both = [i for i in right if i in left]
+    if both:
+        return f"{fixed} and {budget} agree: {names[both[0]]} scores highest on both."
+    sizes = [results[i].details["chunk_tokens_mean"] for i in (left[0], right[0])]
+    reason = (
+        "The same number of larger chunks buys more context, so the fixed-k view favours them"
+        if sizes[0] > sizes[1]
+        else "Larger chunks are not the reason here, since those of the first are no larger"
+    )
     return (
-        f"The two views disagree: {fixed} prefers {left.label} ({left.interval.mean:.3f}; its chunks average "
-        f"{sizes[left.result.config_id]:.0f} tokens), {budget} prefers {right.label} ({right.interval.mean:.3f}; "
-        f"{sizes[right.result.config_id]:.0f} tokens). The same number of larger chunks buys more context, so the fixed-k view favours them; "
-        "decide by the equal budget."
+        f"The two views disagree: {fixed} prefers {names[left[0]]} ({at_k[left[0]]:.3f}; its chunks average {sizes[0]:.0f} tokens), "
+        f"{budget} prefers {names[right[0]]} ({at_budget[right[0]]:.3f}; {sizes[1]:.0f} tokens). {reason}; decide by the equal budget."
     )
 
 
@@ -279,8 +297,12 @@ def failures(result: RunResult, number: int = 3) -> Markdown:
 def audit_table(results: Sequence[RunResult]) -> Markdown:
     """Render the audit of several results: each check once, with how many results were ok and the worst message."""
     order = {"ok": 0, "warning": 1, "error": 2}
+    found: dict[str, list[Check]] = {}
+    for result in results:
+        for check in result.audit:
+            found.setdefault(check.id, []).append(check)
     rows = []
-    for checks in zip(*(result.audit for result in results), strict=True):
+    for checks in found.values():
         worst = max(checks, key=lambda check: order[check.level])
         rows.append([worst.id, worst.level, f"{sum(check.level == 'ok' for check in checks)}/{len(checks)}", worst.message])
     return markdown_table(["check", "worst", "ok", "what was seen"], sorted(rows, key=lambda row: -order[row[1]]))
@@ -297,11 +319,14 @@ def quote(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape text for Markdown and HTML, so that what stands in a document is shown and never interpreted."""
-    escaped = html.escape(text, quote=False)
-    for sign in "\\`*_[]|#~$":
+    """Escape text for Markdown and HTML on one line, so that what stands in a document is shown and never interpreted.
+
+    Backslash and dollar become entities: JupyterLab looks for formulas ("\\begin{", "\\\\(", "$") before it reads Markdown's own escapes.
+    """
+    escaped = html.escape(text, quote=False).replace("\\", "&#92;").replace("$", "&#36;")
+    for sign in "`*_[]|~":
         escaped = escaped.replace(sign, "\\" + sign)
-    return escaped.replace("\n", " ")
+    return re.sub(r"(?<!&)#", r"\\#", re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", " ", escaped))
 
 
 def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -309,7 +334,7 @@ def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict
     fields = varying(results) or ["chunker", "chunk_size"]
     columns = ["config_id", *fields]
     rows = []
-    for result in sorted(results, key=lambda item: (item.settings.dataset, -item.interval(item.settings.primary).mean, item.config_id)):
+    for result in sorted(results, key=lambda item: (item.settings.dataset, -item.interval(item.settings.primary).mean, item.config_id, item.settings.seed)):
         row: dict[str, Any] = {"config_id": result.config_id} | {field: _plain(getattr(result.settings, field)) for field in fields}
         row |= {"primary": result.settings.primary, "questions": len(result.example_ids), "chunks": result.details.get("chunks")}
         for metric, summary in result.summary().items():
@@ -350,7 +375,10 @@ def by_dataset(results: Sequence[RunResult]) -> Mapping[str, list[RunResult]]:
         groups.setdefault((result.settings.dataset, result.data["fingerprint"], result.example_ids), []).append(result)
     names: dict[str, list[RunResult]] = {}
     for (name, print_, ids), members in groups.items():
-        names[name if name not in names else f"{name} ({len(ids)} questions, data {print_[:8]})"] = members
+        settings = members[0].settings
+        place = f"split {settings.split}, seed {settings.seed}, {len(ids)} questions, data {print_[:8]}"
+        free = (name, f"{name} ({place})", *(f"{name} ({place}, {number})" for number in range(2, len(groups) + 1)))
+        names[next(title for title in free if title not in names)] = members
     return names
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from workbench.datatypes import WorkbenchError
 from workbench.storage import canonical_json, fingerprint
 
+HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
 SPLITS = ("all", "train", "selection", "confirmation")
 
 
@@ -31,6 +32,7 @@ class Settings(BaseModel):
     chunker: str = "recursive"
     chunk_size: Annotated[int, Field(ge=1)] = 256
     chunk_overlap: Annotated[int, Field(ge=0)] = 0
+    header: str = "auto"
     tokenizer: str = "intfloat/multilingual-e5-small"
     embedder: str = "auto"
     retriever: str = "dense"
@@ -60,6 +62,8 @@ class Settings(BaseModel):
             raise ValueError(f"chunk_overlap {self.chunk_overlap} must be smaller than chunk_size {self.chunk_size}")
         if self.split not in SPLITS:
             raise ValueError(f"split {self.split!r} must be one of {', '.join(SPLITS)}")
+        if self.header not in HEADERS:
+            raise ValueError(f"header {self.header!r} must be one of {', '.join(HEADERS)}")
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(f"budgets {list(self.budgets)} must hold at least one size and rise without repetition")
         for name, value in self:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from workbench import registry
 
 if TYPE_CHECKING:
+    import Stemmer
     from kiwipiepy import Kiwi
 
 HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\uac00-\ud7a3\ud7b0-\ud7fb"
@@ -119,10 +120,11 @@ def _starts_segment(segment: str, character: str) -> bool:
 _WORD = re.compile(r"\w+")
 _SCRIPT_RUN = re.compile(rf"([{HANGUL}]+)|[^\W{HANGUL}]+")
 _LONG_RUN = re.compile(r"(?<!\S)\S{2001,}")
-# Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
-_ENGLISH_STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with".split()  # noqa: SIM905
+# Lucene's list.
+_ENGLISH_STOP_WORD = re.compile(
+    r"an?|and|are|as|at|be|but|by|for|if|in|into|is|it|no|not|of|on|or|such|that|the|their|then|there|these|they|this|to|was|will|with"
 )
+# Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
 _CONTENT_TAGS = frozenset({"NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN"})
 
 
@@ -155,7 +157,7 @@ def _stemmer() -> Stemmer.Stemmer:
 
 def english_words(text: str) -> list[str]:
     """Cut text into words without Lucene's English stop words, reduced to their Porter stems, as Lucene's EnglishAnalyzer does."""
-    return _stemmer().stemWords([word for word in words(text) if word not in _ENGLISH_STOP_WORDS])
+    return _stemmer().stemWords([word for word in words(text) if not _ENGLISH_STOP_WORD.fullmatch(word)])
 
 
 @functools.cache
@@ -205,7 +207,7 @@ _MARKER = re.compile(
 _DATE = re.compile(r"\b\d{4}\.\s?\d{1,2}\.(?:\s?\d{1,2}\.)?")
 _LAST_WORD = re.compile(r"(?<![A-Za-z.])[A-Za-z](?:[A-Za-z]|\.(?=[A-Za-z]))*\Z")
 _QUOTATIVE = re.compile(r"이?라[고는며]|하[고며]\b")
-_NEVER_LAST = re.compile(r"dr|mrs?|ms|prof|rev|gen|st|mt|vs|e\.g|i\.e|cf|viz|figs?|eqs?|approx|dept")
+_NEVER_LAST = re.compile(r"dr|mrs?|ms|prof|rev|gen|st|mt|vs|e\.g|i\.e|cf|viz|al|figs?|eqs?|approx|dept")
 _BEFORE_NUMBER = re.compile(r"nos?|vol|pp?|sec|art|ch|chap|ver|para|ref|tab|tel")
 
 

@@ -1,7 +1,7 @@
 """Show how a chunker cuts a document: plain functions that return HTML, and a JupyterLab interface that only wires them.
 
-Colour is never the only sign: chunks have borders and numbered labels, overlaps are striped, evidence is underlined. Where a notebook viewer
-strips the style sheet, the tags alone (mark, u, sup) keep it readable.
+Colour is never the only sign: chunks have borders and numbered labels, overlaps are striped, evidence is underlined. Where a viewer strips
+the style sheet, the tags alone (mark, u, sup) keep it readable.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MAX_DOCUMENTS = 500  # in the dropdown
 # JupyterLab's colours where they exist, else those of the browser's light or dark scheme
 CSS = """<style>
 .workbench-chunks { color-scheme: light dark; background: var(--jp-layout-color0, Canvas); color: var(--jp-content-font-color1, CanvasText);
-  padding: 8px 12px; --odd: rgba(0, 114, 178, .13); --even: rgba(230, 159, 0, .22); --border: #5f6b76; --evidence: #b34700; }
+  padding: 8px 12px; --odd: rgba(0, 114, 178, .16); --even: rgba(230, 159, 0, .28); --border: #5f6b76; --evidence: #b34700; }
 @media (prefers-color-scheme: dark) {
-  .workbench-chunks { --odd: rgba(86, 180, 233, .20); --even: rgba(230, 159, 0, .24); --border: #a9b4be; --evidence: #ff9d5c; } }
-[data-jp-theme-light="true"] .workbench-chunks { color-scheme: light; --odd: rgba(0, 114, 178, .13); --even: rgba(230, 159, 0, .22);
+  .workbench-chunks { --odd: rgba(86, 180, 233, .26); --even: rgba(230, 159, 0, .30); --border: #a9b4be; --evidence: #ff9d5c; } }
+[data-jp-theme-light="true"] .workbench-chunks { color-scheme: light; --odd: rgba(0, 114, 178, .16); --even: rgba(230, 159, 0, .28);
   --border: #5f6b76; --evidence: #b34700; }
-[data-jp-theme-light="false"] .workbench-chunks { color-scheme: dark; --odd: rgba(86, 180, 233, .20); --even: rgba(230, 159, 0, .24);
+[data-jp-theme-light="false"] .workbench-chunks { color-scheme: dark; --odd: rgba(86, 180, 233, .26); --even: rgba(230, 159, 0, .30);
   --border: #a9b4be; --evidence: #ff9d5c; }
 .workbench-chunks p { margin: 0 0 8px; font: 13px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); }
 .workbench-chunks pre.text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; background: none; color: inherit;
-  font: 14px/2 var(--jp-content-font-family, system-ui, sans-serif); }
+  font: 14px/1.85 var(--jp-content-font-family, system-ui, sans-serif); }
 .workbench-chunks :is(span, mark) { color: inherit; padding: 2px 0; background: none; }
 .workbench-chunks .odd { background: var(--odd); }
 .workbench-chunks .even { background: var(--even); }

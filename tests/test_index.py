@@ -147,13 +147,13 @@ def broken(kind: str) -> np.ndarray:
 PROBLEMS = {"NaN": "NaN or infinite", "infinite": "NaN or infinite", "zero": "zero", "long": "not unit length", "short": "not unit length"}
 
 
-@pytest.mark.parametrize(("spec", "kind"), itertools.product(INDEXES, PROBLEMS))
+@pytest.mark.parametrize(("spec", "kind"), list(itertools.product(INDEXES, PROBLEMS)))
 def test_vx1_bad_vectors_are_refused_by_name(spec: str, kind: str) -> None:
     with pytest.raises(WorkbenchError, match=rf"chunk-4: its vector is {PROBLEMS[kind]} \(1 of 6 vectors are\)"):
         build(spec, broken(kind))
 
 
-@pytest.mark.parametrize(("spec", "kind"), itertools.product(INDEXES, PROBLEMS))
+@pytest.mark.parametrize(("spec", "kind"), list(itertools.product(INDEXES, PROBLEMS)))
 def test_vx2_bad_queries_are_refused_by_name(spec: str, kind: str) -> None:
     index = build(spec, random_vectors(20, seed=19))
     for rows in (None, np.arange(3)):

@@ -272,6 +272,22 @@ def test_max_t_depends_on_its_seed_alone():
     assert stats.max_t(table, own_cluster(60), seed=1) != first
 
 
+def test_max_t_equals_its_bootstrap_written_out():
+    """Flip the sign of each group's jackknifed residuals, and take the CR2 t statistic of every column anew: no algebra, no blocks."""
+    rng = np.random.default_rng(2)
+    labels = np.array([0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 7, 7, 7])
+    table = rng.normal(size=(16, 3))
+    share = np.bincount(labels)[labels] / 16
+    residuals = (table - table.mean(axis=0)) / (1 - share)[:, np.newaxis]
+    highest = []
+    for signs in np.random.default_rng(9).choice((-1.0, 1.0), size=(200, 8)):
+        drawn = signs[labels][:, np.newaxis] * residuals
+        error = stats.standard_error(*stats.cluster_sums(drawn, labels.tolist()))
+        highest.append(np.abs(drawn.mean(axis=0) / error).max())
+    for interval in stats.max_t(table, labels.tolist(), seed=9, draws=200):
+        assert critical(interval) == pytest.approx(np.quantile(highest, 0.95, method="higher"))
+
+
 def test_max_t_in_blocks_equals_max_t_at_once(monkeypatch):
     table = differences(columns=7)
     expected = stats.max_t(table, own_cluster(60), seed=0)
@@ -302,6 +318,7 @@ def test_max_t_finds_a_real_difference():
     intervals = stats.max_t(table, own_cluster(60), seed=0)
     assert [number for number, interval in enumerate(intervals) if interval.low > 0] == [4]
     assert intervals[4].p < 0.001
+    assert stats.max_t(table, own_cluster(60), seed=0, draws=99)[4].p == 1 / 100  # the sample itself counts as one draw: never 0
 
 
 def test_max_t_keeps_the_family_wise_error_rate():

@@ -74,7 +74,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Pat
 def test_block_that_raises_keeps_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "result.json"
     storage.write_text(path, "old")
-    with pytest.raises(error), storage.atomic_path(path) as temporary:
+    with pytest.raises(error), storage.atomic_path(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old"
@@ -265,8 +265,10 @@ def test_in9_a_line_end_inside_a_cell_starts_no_new_row(tmp_path: Path, line_end
 
 @pytest.mark.parametrize(
     ("value", "cell"),
-    [(-0.5, "-0.5"), (-3, "-3"), (0.1234567, "0.123457"), (float("nan"), ""), (None, ""), (True, "True"), ("a-b", "a-b"), ("", "")]
-    + [(np.float64(-0.5), "-0.5"), (np.float32(-0.1), "-0.1"), (np.int64(-3), "-3"), (np.float32("nan"), ""), ("-0.5", "'-0.5")],
+    [
+        *[(-0.5, "-0.5"), (-3, "-3"), (0.1234567, "0.123457"), (float("nan"), ""), (None, ""), (True, "True"), ("a-b", "a-b"), ("", "")],
+        *[(np.float64(-0.5), "-0.5"), (np.float32(-0.1), "-0.1"), (np.int64(-3), "-3"), (np.float32("nan"), ""), ("-0.5", "'-0.5")],
+    ],
 )
 def test_numbers_stay_numbers(value: object, cell: str) -> None:
     assert storage.safe_cell(value) == cell

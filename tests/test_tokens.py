@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models as fast_models
@@ -52,6 +52,7 @@ def test_simple_tokens_by_hand() -> None:
     assert SimpleTokenizer().offsets("한국어 retrieval2024!") == [(0, 2), (2, 3), (4, 10), (10, 13), (13, 16), (16, 17), (17, 18)]
 
 
+@settings(deadline=None)
 @given(MIXED)
 def test_simple_tokens_cover_every_visible_character(text: str) -> None:
     covered = {at for start, end in SimpleTokenizer().offsets(text) for at in range(start, end)}
@@ -138,6 +139,7 @@ def test_tokens_out_of_order_keep_the_table_ascending() -> None:
 
 
 @pytest.mark.parametrize("tokenizer", [SimpleTokenizer(), ByteTokenizer()], ids=lambda tokenizer: tokenizer.name)
+@settings(deadline=None)
 @given(text=MIXED, data=st.data())
 def test_counts_add_up_and_cuts_fit(tokenizer: SimpleTokenizer | ByteTokenizer, text: str, data: st.DataObject) -> None:
     table = token_table(text, tokenizer)

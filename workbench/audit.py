@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,9 +65,11 @@ def oracle(run: Evidence) -> Check:
         }
         hits = [Hit(chunk, 1.0, rank) for rank, chunk in enumerate(chosen.values(), start=1)]
         ranks = metrics.first_ranks(hits, example)
-        context = pack(hits, sum(run.tables[chunk.span.document_id].count(chunk.span.start, chunk.span.end) for chunk in chosen.values()), run.tables)
+        context = pack(
+            hits, sum(run.tables[chunk.span.document_id].count(chunk.span.start, chunk.span.end) for chunk in chosen.values()), run.tables
+        )
         if None in ranks or metrics.evidence_recall(context, example, run.tables) < 1 - TOLERANCE:
-            worst = f"question {example.id!r}: even a perfect ranking does not reach all of its evidence; the chunker lost text or a metric is wrong"
+            worst = f"question {example.id!r}: even a perfect ranking misses some of its evidence; the chunker lost text or a metric is wrong"
             break
     return _outcome("oracle", worst, "error", "a perfect ranking reaches all evidence")
 
@@ -93,8 +96,14 @@ def random_control(run: Evidence) -> Check:
         variance += max(share * (1 - share), 0.0)
     n = len(run.dataset.examples)
     gap = abs(seen - expected)
-    problem = f"random ranking: recall@{k} is {seen / n:.3f}, chance is {expected / n:.3f}" if gap > 5 * math.sqrt(variance) + TOLERANCE * n else ""
-    return _outcome("random", problem, "error", f"a random ranking scores as chance does (recall@{k} {seen / n:.3f}, expected {expected / n:.3f})")
+    problem = (
+        f"random ranking: recall@{k} is {seen / n:.3f}, chance is {expected / n:.3f}"
+        if gap > 5 * math.sqrt(variance) + TOLERANCE * n
+        else ""
+    )
+    return _outcome(
+        "random", problem, "error", f"a random ranking scores as chance does (recall@{k} {seen / n:.3f}, expected {expected / n:.3f})"
+    )
 
 
 def _miss(total: int, relevant: int, k: int) -> float:
@@ -118,7 +127,11 @@ def shuffled_gold(run: Evidence) -> Check:
         scores.append(metrics.recall(metrics.first_ranks(found, other), run.settings.top_k))
     true, wrong = float(np.mean(run.scores[metric])), float(np.mean(scores))
     suspicious = wrong >= true and wrong > 0.05
-    problem = f"{metric} is {true:.3f} with the true evidence and {wrong:.3f} with another question's: scores do not depend on the gold" if suspicious else ""
+    problem = (
+        f"{metric} is {true:.3f} with the true evidence and {wrong:.3f} with another question's: scores do not depend on the gold"
+        if suspicious
+        else ""
+    )
     return _outcome("shuffled_gold", problem, "error", f"{metric} falls from {true:.3f} to {wrong:.3f} with another question's evidence")
 
 
@@ -128,7 +141,7 @@ def monotone(run: Evidence) -> Check:
     for family in ("recall", "hit", "mrr", metrics.BUDGET_METRIC):
         names = [name for name in run.scores if name.startswith(f"{family}@")]
         names.sort(key=lambda name: int(name.partition("@")[2].rstrip("t")))
-        for small, large in zip(names, names[1:], strict=False):
+        for small, large in itertools.pairwise(names):
             falls = np.flatnonzero(np.asarray(run.scores[large]) < np.asarray(run.scores[small]) - TOLERANCE)
             if len(falls):
                 problem = f"{large} is below {small} for question {run.dataset.examples[falls[0]].id!r}"
@@ -159,7 +172,9 @@ def ranks_in_order(run: Evidence) -> Check:
     problem = ""
     for example, found in zip(run.dataset.examples, run.hits, strict=True):
         scores = [hit.score for hit in found]
-        if [hit.rank for hit in found] != list(range(1, len(found) + 1)) or any(low < high for low, high in zip(scores, scores[1:], strict=False)):
+        if [hit.rank for hit in found] != list(range(1, len(found) + 1)) or any(
+            better < worse for better, worse in itertools.pairwise(scores)
+        ):
             problem = f"question {example.id!r}: hits are not in order of their scores"
             break
     return _outcome("ranks_in_order", problem, "error", "hits are ranked by falling score")
@@ -172,7 +187,12 @@ def roles(run: Evidence) -> Check:
         return Check("roles", "ok", "not applicable: the embedder has no role prefixes")
     text = [run.dataset.examples[0].question]
     same = np.allclose(run.embedder.encode(text, "query"), run.embedder.encode(text, "passage"), atol=1e-6)
-    return _outcome("roles", "query and passage prefixes are known but make no difference" if same else "", "error", "query and passage prefixes are applied")
+    return _outcome(
+        "roles",
+        "query and passage prefixes are known but make no difference" if same else "",
+        "error",
+        "query and passage prefixes are applied",
+    )
 
 
 def leakage(run: Evidence) -> Check:
@@ -188,7 +208,12 @@ def leakage(run: Evidence) -> Check:
 def unscored(run: Evidence) -> Check:
     """Check that at most 2 % of the questions lack a score."""
     share = max(float((~np.isfinite(values)).mean()) for values in run.scores.values())
-    return _outcome("unscored", f"{share:.1%} of the questions have no score" if share > MAX_UNSCORED else "", "error", f"{share:.1%} of the questions have no score")
+    return _outcome(
+        "unscored",
+        f"{share:.1%} of the questions have no score" if share > MAX_UNSCORED else "",
+        "error",
+        f"{share:.1%} of the questions have no score",
+    )
 
 
 def truncated(run: Evidence) -> Check:
@@ -197,7 +222,9 @@ def truncated(run: Evidence) -> Check:
     if lengths is None or not run.max_length:
         return Check("truncated", "ok", "not applicable: no limit is known")
     share = float((lengths(run.texts, "passage") > run.max_length).mean())
-    problem = f"{share:.1%} of the chunks are longer than the {run.max_length} tokens that the embedder reads" if share > MAX_TRUNCATED else ""
+    problem = (
+        f"{share:.1%} of the chunks are longer than the {run.max_length} tokens that the embedder reads" if share > MAX_TRUNCATED else ""
+    )
     return _outcome("truncated", problem, "warning", f"{share:.1%} of the chunks are longer than the embedder reads")
 
 

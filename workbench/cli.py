@@ -48,14 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @app.command()
 def evaluate(
-    dataset: Annotated[str | None, typer.Option(help="demo-en, demo-ko, squad:FILE, squad-article:FILE, beir:DIR, jsonl:DIR, table:FILE, folder:DIR")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="demo-en, demo-ko, squad:FILE, squad-article:FILE, beir:DIR, jsonl:DIR, table:FILE, folder:DIR")
+    ] = None,
     chunker: Annotated[str | None, typer.Option(help="whole, fixed, sentence, recursive, markdown")] = None,
     chunk_size: Annotated[int | None, typer.Option(help="Tokens of the measuring tokenizer.")] = None,
     chunk_overlap: Annotated[int | None, typer.Option(help="Tokens that neighbours share.")] = None,
     header: Annotated[str | None, typer.Option(help="What is indexed in front of each chunk: auto, title, none.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Measuring tokenizer: a model's name or 'simple'.")] = None,
     embedder: Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, openai:MODEL")] = None,
-    retriever: Annotated[str | None, typer.Option(help="dense, bm25, bm25:english, bm25:hangul-bigram, bm25:kiwi, bm25:word, hybrid, random")] = None,
+    retriever: Annotated[
+        str | None, typer.Option(help="dense, bm25, bm25:english, bm25:hangul-bigram, bm25:kiwi, bm25:word, hybrid, random")
+    ] = None,
     index: Annotated[str | None, typer.Option(help="exact, flat, hnsw")] = None,
     top_k: Annotated[int | None, typer.Option(help="Hits of the fixed-k metrics.")] = None,
     budget: Annotated[list[int] | None, typer.Option(help="Context budget in tokens; repeat for several.")] = None,
@@ -126,10 +130,16 @@ def _print_result(result: Any, timings: dict[str, float], errors: Sequence[str])
     for error in errors:
         typer.echo(f"AUDIT ERROR {error}", err=True)
     shown = result.settings.model_dump()
-    typer.echo("  ".join(f"{name}={shown[name]}" for name in ("dataset", "chunker", "chunk_size", "chunk_overlap", "embedder", "retriever", "index", "top_k")))
+    typer.echo(
+        "  ".join(
+            f"{name}={shown[name]}"
+            for name in ("dataset", "chunker", "chunk_size", "chunk_overlap", "embedder", "retriever", "index", "top_k")
+        )
+    )
     data = result.data
     typer.echo(
-        f"{data['documents']} documents, {data['questions']} questions ({data['scored']} with evidence, {data['unanswerable']} unanswerable), "
+        f"{data['documents']} documents, {data['questions']} questions ({data['scored']} with evidence, "
+        f"{data['unanswerable']} unanswerable), "
         f"{result.details['chunks']} chunks of {result.details['chunk_tokens_mean']} tokens on average ({result.settings.tokenizer})"
     )
     if result.details["top_k_clipped"]:

@@ -40,7 +40,7 @@ class HashEmbedder:
     def fingerprint(self) -> Mapping[str, Any]:
         return {"name": "hash", "version": 1, "dimension": self.dimension}
 
-    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:  # noqa: ARG002 - a control has no roles
         """Return signed bucket counts, normalised; the role makes no difference."""
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
@@ -57,7 +57,7 @@ class HashEmbedder:
 class SentenceTransformersEmbedder:
     """Run a sentence-transformers model from the model store or a local folder.
 
-    Nothing heavy is loaded before the first text must be encoded. Texts longer than `max_length` tokens are cut by the model; `lengths` tells.
+    Nothing heavy is loaded before the first text must be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
     """
 
     def __init__(
@@ -117,6 +117,9 @@ class SentenceTransformersEmbedder:
     def _loaded(self) -> Any:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
 
         model = SentenceTransformer(str(self.model.path), local_files_only=True, trust_remote_code=False)
         if self.model.max_length:

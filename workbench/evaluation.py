@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from workbench.tokens import TokenTable
 
 RANKS = (1, 3, 5, 10)
 FORMAT = 1  # of result files
+FAILURES = 3  # questions and hits shown in full
+EXCERPT = 600  # characters
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,13 @@ def rank_cutoffs(top_k: int) -> tuple[int, ...]:
 
 
 def retrieve_to_fill(
-    retriever: Retriever, examples: Sequence[Example], top_k: int, budget: int, tables: Mapping[str, TokenTable], chunks: int, mean_tokens: float
+    retriever: Retriever,
+    examples: Sequence[Example],
+    top_k: int,
+    budget: int,
+    tables: Mapping[str, TokenTable],
+    chunks: int,
+    mean_tokens: float,
 ) -> tuple[list[list[Hit]], list[Context]]:
     """Retrieve at least top_k hits and deep enough that each question's context fills the largest budget; return hits and contexts."""
     depth = min(chunks, max(top_k, 2 * math.ceil(budget / max(mean_tokens, 1)))) if budget else min(chunks, top_k)
@@ -171,6 +179,31 @@ def score(
         rows.append(row | metrics.score_ranking(found, example, ks, tables))
     names = metrics.metric_names(ks, settings.budgets, dataset.document_gold)
     return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def worst_questions(dataset: Dataset, hits: Sequence[Sequence[Hit]], scores: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Give the questions that lost most, in full, ties in order of their ids: plain JSON values."""
+    documents = {document.id: document for document in dataset.documents}
+    order = sorted(range(len(scores)), key=lambda row: (scores[row], dataset.examples[row].id))
+    for row in [row for row in order if scores[row] < 1][:FAILURES]:
+        example = dataset.examples[row]
+        ranks = metrics.first_ranks(hits[row], example)
+        evidence = []
+        for unit, rank in zip(example.evidence, ranks, strict=True):
+            document = documents[unit[0].document_id]
+            text = document.text[unit[0].start : unit[0].end][:EXCERPT]
+            evidence.append({"document": document.id, "title": document.title, "text": text, "rank": rank})
+        yield {
+            "id": example.id,
+            "question": example.question,
+            "answers": list(example.answers),
+            "score": float(scores[row]),
+            "evidence": evidence,
+            "hits": [
+                {"rank": hit.rank, "document": hit.chunk.span.document_id, "score": round(hit.score, 4), "text": hit.chunk.text[:EXCERPT]}
+                for hit in hits[row][:FAILURES]
+            ],
+        }
 
 
 def _number(value: float) -> float | None:

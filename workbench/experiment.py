@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from workbench import data, metrics, models, registry
+from workbench import data, metrics, models
 from workbench.audit import Evidence, audit
 from workbench.cache import Cache, CachedEmbedder
 from workbench.chunking import CHUNKERS, chunk_documents, create_chunker
-from workbench.datatypes import Chunk, Dataset, Embedder, Example, Hit, Retriever, WorkbenchError
+from workbench.datatypes import Chunk, Dataset, Embedder, Retriever, WorkbenchError
 from workbench.embedding import EMBEDDERS, create_embedder
-from workbench.evaluation import RunResult, retrieve_to_fill, score
+from workbench.evaluation import RunResult, retrieve_to_fill, score, worst_questions
 from workbench.index import INDEXES
 from workbench.registry import split_spec, unknown
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
@@ -29,9 +29,9 @@ from workbench.tokens import TokenTable, load_tokenizer, token_tables
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 OPTION_PARTS = ("chunker", "embedder", "index", "retriever")
-PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "faiss-cpu", "sentence-transformers", "transformers", "torch", "kiwipiepy")
+PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
+MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
 NONE = "none"  # the embedder and index of a retriever that uses neither
-FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,12 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
 
 def check_parts(settings: Settings) -> None:
     """Raise WorkbenchError for a part name or an option group that does not exist; loads nothing."""
-    choices = {"chunker": CHUNKERS, "embedder": {**EMBEDDERS, "auto": None, NONE: None}, "retriever": RETRIEVERS, "index": {**INDEXES, NONE: None}}
+    choices = {
+        "chunker": list(CHUNKERS),
+        "embedder": [*EMBEDDERS, "auto", NONE],
+        "retriever": list(RETRIEVERS),
+        "index": [*INDEXES, NONE],
+    }
     for kind, known in choices.items():
         name, _ = split_spec(getattr(settings, kind))
         if name not in known:
@@ -113,7 +118,9 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     known = metrics.metric_names(range(1, settings.top_k + 1), settings.budgets, prepared.scored.document_gold)
     if settings.primary == "auto":
         fitting = [budget for budget in settings.budgets if budget >= 512] or [settings.budgets[-1]]
-        changes["primary"] = f"ndcg@{min(10, settings.top_k)}" if prepared.scored.document_gold else f"{metrics.BUDGET_METRIC}@{fitting[0]}t"
+        changes["primary"] = (
+            f"ndcg@{min(10, settings.top_k)}" if prepared.scored.document_gold else f"{metrics.BUDGET_METRIC}@{fitting[0]}t"
+        )
     else:
         metrics.check_metric(settings.primary, known)
     return settings.replace(**changes)
@@ -201,7 +208,7 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
             "embedder_precision": local.precision if local else None,
             "hits_mean": round(float(np.mean([len(found) for found in hits])), 1),
         },
-        failures=tuple(_failures(prepared, hits, scores, settings)),
+        failures=tuple(worst_questions(prepared.scored, hits, scores[settings.primary])),
         audit=checks,
         timings=timings,
         cache=counts,
@@ -281,38 +288,9 @@ def _describe_data(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _failures(prepared: Prepared, hits: Sequence[Sequence[Hit]], scores: Mapping[str, np.ndarray], settings: Settings) -> Iterator[dict[str, Any]]:
-    """Give the questions that lost most on the primary metric, in full, ties in order of their ids."""
-    primary = np.asarray(scores[settings.primary])
-    order = sorted(range(len(primary)), key=lambda row: (primary[row], prepared.scored.examples[row].id))
-    texts = {document.id: document for document in prepared.dataset.documents}
-    for row in [row for row in order if primary[row] < 1][:FAILURES]:
-        example: Example = prepared.scored.examples[row]
-        ranks = metrics.first_ranks(hits[row], example)
-        yield {
-            "id": example.id,
-            "question": example.question,
-            "answers": list(example.answers),
-            "score": float(primary[row]),
-            "evidence": [
-                {
-                    "document": unit[0].document_id,
-                    "title": texts[unit[0].document_id].title,
-                    "text": texts[unit[0].document_id].text[unit[0].start : unit[0].end][:600],
-                    "rank": rank,
-                }
-                for unit, rank in zip(example.evidence, ranks, strict=True)
-            ],
-            "hits": [
-                {"rank": hit.rank, "document": hit.chunk.span.document_id, "score": round(hit.score, 4), "text": hit.chunk.text[:600]}
-                for hit in hits[row][:FAILURES]
-            ],
-        }
-
-
 def _versions() -> dict[str, str]:
     versions = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *MODEL_PACKAGES):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

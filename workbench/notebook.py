@@ -66,7 +66,9 @@ def declared_parameters(path: Path) -> dict[str, Parameter]:
         annotation = ast.unparse(node.annotation)
         name, _, item = annotation.partition("[")
         if name not in TYPES:
-            raise WorkbenchError(f"{path.name}, parameter {node.target.id}: type {annotation!r} must be one of {', '.join(TYPES)} or list[...]")
+            raise WorkbenchError(
+                f"{path.name}, parameter {node.target.id}: type {annotation!r} must be one of {', '.join(TYPES)} or list[...]"
+            )
         try:
             default = ast.literal_eval(node.value)
         except ValueError:
@@ -79,7 +81,7 @@ def declared_parameters(path: Path) -> dict[str, Parameter]:
 
 
 def check_parameters(declared: Mapping[str, Parameter], values: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Return the full set of parameters with these values; raise WorkbenchError for an unknown name, a wrong type or a secret (PM5 to PM7)."""
+    """Return all parameters with these values; raise WorkbenchError for an unknown name, a wrong type or a secret (PM5 to PM7)."""
     for name, value in values.items():
         if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
             raise WorkbenchError(f"{place}: {name!r} is no parameter name")
@@ -105,7 +107,9 @@ def check_value(parameter: Parameter, value: Any, place: str) -> None:
     if parameter.item in TYPES:
         for item in value:
             if not _is(item, parameter.item):
-                raise WorkbenchError(f"{place} {parameter.name}: expected a list of {parameter.item}, got {item!r} ({type(item).__name__}) in it")
+                raise WorkbenchError(
+                    f"{place} {parameter.name}: expected a list of {parameter.item}, got {item!r} ({type(item).__name__}) in it"
+                )
 
 
 def _is(value: Any, kind: str) -> bool:
@@ -122,7 +126,9 @@ def settings_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the Settings values that parameters stand for: a list parameter is the plural of its field (chunk_sizes -> chunk_size)."""
     points: list[dict[str, Any]] = [{}]
     for name, value in parameters.items():
-        singular = next((field for field in Settings.model_fields if name in (f"{field}s", f"{field}es") and name not in Settings.model_fields), None)
+        singular = next(
+            (field for field in Settings.model_fields if name in (f"{field}s", f"{field}es") and name not in Settings.model_fields), None
+        )
         if name in Settings.model_fields:
             points = [point | {name: value} for point in points]
         elif singular and isinstance(value, list):

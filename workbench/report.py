@@ -321,12 +321,11 @@ def quote(text: str) -> str:
 def escape(text: str) -> str:
     """Escape text for Markdown and HTML on one line, so that what stands in a document is shown and never interpreted.
 
-    Backslash and dollar become entities: JupyterLab looks for formulas ("\\begin{", "\\\\(", "$") before it reads Markdown's own escapes.
+    Backslash and dollar stand in elements of their own: JupyterLab looks for formulas such as $x$ or \\(x\\) in the text that is left when
+    Markdown's escapes are gone, and one from a document could hide a link.
     """
-    escaped = html.escape(text, quote=False).replace("\\", "&#92;").replace("$", "&#36;")
-    for sign in "`*_[]|~":
-        escaped = escaped.replace(sign, "\\" + sign)
-    return re.sub(r"(?<!&)#", r"\\#", re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", " ", escaped))
+    line = re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", " ", html.escape(text, quote=False))
+    return re.sub(r"[\\$`*_\[\]|#~]", lambda found: f"<span>&#{ord(found[0])};</span>" if found[0] in "\\$" else "\\" + found[0], line)
 
 
 def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict[str, Any]]]:

@@ -21,7 +21,7 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.registry import unknown
 from workbench.report import Comparison
-from workbench.report_svg import budget_plot, budgets, choose_curves, interval_plot, own
+from workbench.report_svg import budget_plot, budgets, choose_curves, interval_plot, own, role
 from workbench.report_tables import audit, failures, fixed_k, leaderboard, plain, table
 from workbench.report_words import LEGEND, READING, headline, limits
 from workbench.storage import write_text
@@ -54,7 +54,7 @@ def write_html(
 ) -> Path:
     """Write the report of these results; the same results give the same bytes.
 
-    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds {"point", "error"} of runs without result.
+    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds "point" and "error" of each run without.
     Raise WorkbenchError when there is nothing to report or a baseline does not exist.
     """
     if not results and not failed:
@@ -91,9 +91,8 @@ def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Map
         items = []
         for part in parts:
             alarm = "<strong class='level-error'>Audit error.</strong> " if report.audit_errors(part.results) else ""
-            items.append(
-                f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(headline(part.comparison) if part.comparison else part.problem)}</li>'
-            )
+            words = headline(part.comparison) if part.comparison else part.problem
+            items.append(f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(words)}</li>')
         body.append(f'<ul class="summary">{"".join(items)}</ul>')
     body += [_data_set(part) for part in parts]
     if failed:
@@ -101,17 +100,19 @@ def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Map
         for run in failed:
             error = str(run["error"]).strip() or "no message"
             rest = f"<details><summary>whole message</summary><pre>{own(error)}</pre></details>" if "\n" in error else ""
-            rows.append(f"<tr><th scope='row'>{own(plain(run['point']))}</th><td>{own(error.splitlines()[-1])}{rest}</td></tr>")
+            rows.append(
+                f"<tr><th scope='row'>{own(plain(run['point']))}</th><td class='words'>{own(error.splitlines()[-1])}{rest}</td></tr>"
+            )
         body.append(f"<section><h2>Runs that failed</h2><p>{len(failed)} without a result; no comparison above contains them.</p>")
         body.append(table("", "<tr><th scope='col'>run</th><th scope='col'>error</th></tr>", rows, "Runs that failed") + "</section>")
-    body += [_reproduction(parts, command), _reading(parts), "</main>"]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,"><title>{own(title)}</title><style>{style}</style></head>\n<body>'
-        + "\n".join(body)
-        + f"\n<script>{script}</script></body></html>\n"
+    body += [_reproduction(parts, command), _reading(parts) if parts else "", "</main>"]
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
+        f'<link rel="icon" href="data:,"><title>{own(title)}</title><style>{style}</style>'
     )
+    content = "\n".join(block for block in body if block)
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{content}\n<script>{script}</script></body></html>\n'
 
 
 def _sha256(text: str) -> str:
@@ -127,12 +128,15 @@ def _data_set(part: Part) -> str:
     blocks.append(f'<p class="eyebrow">Verdict</p><p class="headline">{own(headline(comparison))}</p><p>{own(comparison.verdict)}</p>')
     controls = [row.label for row in comparison.rows if row.control and row.tied] if len(comparison.rows) > 1 else []
     if controls:
-        words = f"{', '.join(controls)}: meant to lose, yet not told from the best. Do not read the order of the candidates before that is explained."
+        words = (
+            f"{', '.join(controls)}: meant to lose, yet not told from the best. Explain that before you read the order of the candidates."
+        )
         blocks.append(f'<div class="notice warning"><strong>A control keeps up.</strong> {own(words)}</div>')
     blocks.append(_facts(part))
     blocks.append(f"<h3>{own(comparison.metric)} by candidate</h3>")
-    legend = "".join(f'<span class="{kind}" data-sign="{sign}">{words}</span>' for kind, sign, words in LEGEND)
-    note = "Each interval is of one mean. Candidates are compared question by question, so intervals that overlap may still differ; the table tells."
+    kinds = {mark for row in comparison.rows for mark in (*role(row, len(comparison.rows) == 1), "tied" if row.tied else "worse")}
+    legend = "".join(f'<span class="{style}" data-sign="{sign}">{words}</span>' for kind, style, sign, words in LEGEND if kind in kinds)
+    note = "Each interval is of one mean. Pairs were tested question by question, so candidates whose intervals overlap can still differ."
     drawing = interval_plot(comparison, f"{part.anchor}-scores")
     blocks.append(f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>')
     rows = choose_curves(comparison)
@@ -155,16 +159,17 @@ def _audit_banner(results: Sequence[RunResult]) -> str:
         for check in result.audit:
             if check.level == "error":
                 found.setdefault(check.id, []).append(check.message)
-    items = "".join(
-        f"<li>{own(check)} ({len(seen)} of {len(results)} configurations): {own(seen[0])}</li>" for check, seen in found.items()
-    )
-    return f'<div class="notice error" role="alert"><strong>Audit error.</strong> Do not use these numbers before this is explained:<ul>{items}</ul></div>'
+    total = len(results)
+    items = "".join(f"<li>{own(check)} ({len(seen)} of {total} configurations): {own(seen[0])}</li>" for check, seen in found.items())
+    words = "<strong>Audit error.</strong> Do not use these numbers before this is explained:"
+    return f'<div class="notice error">{words}<ul>{items}</ul></div>'
 
 
 def _characters_per_token(part: Part) -> float:
     """Return the mean characters of a token of Korean data, else 0: budgets are then shown in tokens alone."""
     data = part.results[0].data
-    return data["characters"] / data["tokens"] if data.get("language") == "ko" and data.get("tokens") else 0
+    budgets_count = data.get("language") == "ko" and data.get("tokens") and not data.get("document_gold")
+    return data["characters"] / data["tokens"] if budgets_count else 0
 
 
 def _facts(part: Part) -> str:

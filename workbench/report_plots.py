@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BEST, WORSE, BASELINE = "#0072B2", "#7FB8D8", "#D55E00"
-SHIFT = 0.045  # octaves between neighbouring curves, so that their intervals do not cover one another
+SHIFT, SPREAD = 0.045, 0.3  # octaves between neighbouring curves and between all, so that intervals do not cover one another
 FILLER = "\u200b"  # zero width
 INK, FAINT = "#222222", "#5F5F5F"
 WIDTH = 8.0  # inches
@@ -73,9 +73,11 @@ def plot_intervals(comparison: Comparison, title: str = "") -> Figure:
         _dots(axes, comparison.rows, [wrap(row.label) for row in comparison.rows])
         axes.set_xlim(*_limits(comparison.rows))
         axes.set_xlabel(f"{comparison.metric}, 95 % interval")
-        base = next(row for row in comparison.rows if row.difference is None)
-        _baseline(axes, base.interval.mean, comparison.baseline)
-        _finish(figure, title, _caption(comparison.rows), comparison.rows)
+        alone = len(comparison.rows) == 1
+        if not alone:
+            base = next(row for row in comparison.rows if row.difference is None)
+            _baseline(axes, base.interval.mean, comparison.baseline)
+        _finish(figure, title, _caption(comparison.rows), () if alone else comparison.rows)
     return figure
 
 
@@ -95,12 +97,13 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
         figure = _figure(max(4.4, 2.0 + 0.27 * len(results)))
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
+        shift = min(SHIFT, SPREAD / len(ids))
         labels = []
         for number, config_id in enumerate(ids):
             rows = [table[config_id] for table in tables]
             strong = highlight in (None, config_id)
             colour = COLOURS[number % len(COLOURS)] if strong else "#A8A8A8"
-            places = [budget * 2 ** (SHIFT * (number - (len(ids) - 1) / 2)) for budget in budgets]
+            places = [budget * 2 ** (shift * (number - (len(ids) - 1) / 2)) for budget in budgets]
             means = [row.interval.mean for row in rows]
             for place, row in zip(places, rows, strict=True):
                 bounds = [row.interval.low, row.interval.high]
@@ -184,7 +187,9 @@ def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
         axes.plot([row.interval.low, row.interval.high], [place] * 2, color=colour, **line)
         axes.plot([row.interval.mean], [place], color=colour, markerfacecolor="white" if row.control else colour, **dot)
         at = {"xy": (1, place), "xycoords": ("axes fraction", "data"), "xytext": (6, 0), "textcoords": "offset points"}
-        axes.annotate(f"{row.interval.mean:.3f}{' best' * row.best}", **at, va="center", fontsize=SMALL, annotation_clip=False)
+        axes.annotate(
+            f"{row.interval.mean:.3f}{' best' * (row.best and len(rows) > 1)}", **at, va="center", fontsize=SMALL, annotation_clip=False
+        )
     axes.set_yticks(range(len(rows)), names, linespacing=1.3)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -246,7 +251,7 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
     dots = {"linestyle": "", "marker": "o", "markersize": 8, "markeredgewidth": 1.8}
     handles = [Line2D([], [], color=edge, markerfacecolor=face, label=name, **dots) for name, (edge, face, shown) in kinds.items() if shown]
     # empty lines above the caption make room for the legend, which the layout would put on top of it
-    below = figure.supxlabel("\n\n" * bool(rows) + wrap(caption, 112), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
+    below = figure.supxlabel("\n\n" * bool(rows) + wrap(caption, 120), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
     if rows:
         top = (below.get_window_extent().height + 4) / figure.bbox.height
         place = {"loc": "upper left", "bbox_to_anchor": (0, top), "borderaxespad": 0}
@@ -259,6 +264,8 @@ def _caption(rows: Sequence[Row]) -> str:
     words = f"n = {first.n:,} question{'s' * (first.n != 1)} in {first.clusters:,} document group{'s' * (first.clusters != 1)}. "
     if not first.known:
         return words + "Intervals are unknown: they need at least two document groups."
+    if len(rows) == 1:
+        return words
     return words + "Each interval is of one mean; the pairs were tested question by question, so overlapping intervals can still differ."
 
 

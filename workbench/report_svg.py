@@ -1,7 +1,7 @@
 """Draw the plots of report.html as SVG text, without any library: the same results give the same bytes.
 
-Each plot is drawn for a wide and for a narrow page, so that its letters keep their size; the style sheet of the page shows one of the two and
-gives every colour through a class. Shapes differ wherever colours do.
+Each plot is drawn for a wide and for a narrow page, so that its letters keep their size; the style sheet of the page shows one of the two
+and gives every colour through a class. Shapes differ wherever colours do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workbench.stats import Interval
 WIDE, NARROW = 900, 340  # pixels
 LETTER, LINE = 13, 17  # pixels
 MAX_CURVES = 8
-# no control characters (\t and \n pass), no direction overrides, no halves of surrogate pairs: HTML cannot show them, or shows something else
+# control characters other than \t and \n, direction overrides, halves of surrogate pairs: HTML cannot show them, or shows something else
 UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 FOLDERS = re.compile(r"(?:file://|(?<![\w/.]))/(?!/)(?:[^\s/'\"<>|;:,]+/)+|(?<!\w)[A-Za-z]:[\\/](?:[^\s\\/'\"<>|;:,]+[\\/])*")
 
@@ -94,7 +94,7 @@ def _intervals(comparison: Comparison, width: int) -> tuple[str, float]:
     marks = []
     for row, lines in zip(rows, labels, strict=True):
         words = role(row, alone)
-        height = LINE * len(lines) + (26 if narrow else 11)
+        height = LINE * len(lines) + (34 if narrow else 11)
         middle = bottom + (LINE * len(lines) + 11 if narrow else height / 2)
         first = bottom + LINE - 3 if narrow else middle - LINE * (len(lines) - 1) / 2 + 4.5
         style = "label strong" if row.best else "label"
@@ -125,7 +125,7 @@ def _intervals(comparison: Comparison, width: int) -> tuple[str, float]:
 
 
 def choose_curves(comparison: Comparison) -> list[Row]:
-    """Return at most 8 rows in their order: the best, the baseline, two controls, then the next ones down the list (tied ones stand first)."""
+    """Return at most 8 rows in their order: the best, the baseline, two controls, then tied ones, then the others from the top."""
     rows = comparison.rows
     wanted = [row for row in rows if row.best or row.difference is None]
     wanted += [row for row in rows if row.control and row not in wanted][:2]
@@ -140,7 +140,10 @@ def budgets(rows: Sequence[Row]) -> list[int]:
 
 
 def budget_plot(comparison: Comparison, name: str, characters_per_token: float = 0) -> str:
-    """Draw evidence recall against the context budget, one line a candidate with 95 % intervals; the budgets also in characters where asked."""
+    """Draw evidence recall against the context budget, one line a candidate with 95 % intervals.
+
+    The budgets also stand in characters where `characters_per_token` is not 0.
+    """
     rows = choose_curves(comparison)
     curves = {id(row): {budget: row.result.interval(f"{BUDGET_METRIC}@{budget}t") for budget in budgets(rows)} for row in rows}
     seen = "; ".join(
@@ -153,9 +156,9 @@ def budget_plot(comparison: Comparison, name: str, characters_per_token: float =
 
 def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width: int, characters_per_token: float) -> tuple[str, float]:
     narrow, sizes = width == NARROW, list(curves[0])
-    labels = [wrap(f"{row.label}{'' if row.difference is not None else ' (baseline)'}", width - 40 if narrow else 250) for row in rows]
+    labels = [wrap(f"{row.label}{'' if row.difference is not None else ' (baseline)'}", width - 40 if narrow else 300) for row in rows]
     right = width - 10 if narrow else width - 60 - max(measure(line) for lines in labels for line in lines)
-    tall = 250 if narrow else max(330, sum(LINE * len(lines) + 6 for lines in labels) + 30)
+    tall = 250 if narrow else max(380, sum(LINE * len(lines) + 6 for lines in labels) + 30)
     across = Axis(math.log2(sizes[0]), math.log2(sizes[-1]), 60, right - 16)
     up = fit_axis([interval for curve in curves for interval in curve.values()], tall, 10)
     parts = [
@@ -166,34 +169,32 @@ def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width
         parts += [_line(x, tall, x, tall + 5, "axis"), _text(x, tall + 20, f"{size:,}", "note", middle=True)]
         if characters_per_token:
             parts.append(_text(x, tall + 36, f"≈ {size * characters_per_token:,.0f}", "note", middle=True))
-    under = "tokens (each step to the right multiplies)" if not narrow else "tokens of context"
-    under += "; below, characters" if characters_per_token else ""
+    under = "context budget in tokens" + (", and in characters" if characters_per_token else "") + ("" if narrow else " (log scale)")
     parts.append(_text((44 + right) / 2, tall + (56 if characters_per_token else 40), under, "note", middle=True))
-    bottom = tall + (72 if characters_per_token else 56)
+    bottom = tall + (56 if characters_per_token else 40) + (32 if narrow else 16)
     hues = itertools.cycle(("hue1", "hue2", "hue3", "hue4"))
     shapes = itertools.cycle(("square", "triangle", "wedge"))
+    layers: list[str] = []
     ends = spread([up(curve[sizes[-1]].mean) for curve in curves], [LINE * len(lines) + 6 for lines in labels], tall)
     for number, (row, curve, lines, end) in enumerate(zip(rows, curves, labels, ends, strict=True)):
         special = "best" if row.best else "baseline" if row.difference is None else "control" if row.control else ""
         shape = "diamond" if special == "best" else "circle" if special else next(shapes)
-        shift = (number - (len(rows) - 1) / 2) * (1.6 if narrow else 3)  # so that intervals at one budget stand side by side
+        shift = (number - (len(rows) - 1) / 2) * (1.6 if narrow else 4)  # so that intervals at one budget stand side by side
         points = [(across(math.log2(size)) + shift, interval) for size, interval in curve.items()]
         path = " ".join(f"{x:.1f},{up(interval.mean):.1f}" for x, interval in points)
-        parts.append(
-            f'<g class="curve {special or next(hues)}{" hollow" * row.control}"><title>{own(row.label)}</title><polyline points="{path}"/>'
-        )
-        parts += [_line(x, up(interval.low), x, up(interval.high), "whisker") for x, interval in points if interval.known]
-        parts += [_marker(shape, x, up(interval.mean), 5) for x, interval in points]
+        style = (special or next(hues)) + " hollow" * row.control
+        drawn = [f'<g class="curve {style}"><title>{own(row.label)}</title><polyline points="{path}"/>']
+        drawn += [_line(x, up(interval.low), x, up(interval.high), "whisker") for x, interval in points if interval.known]
+        drawn += [_marker(shape, x, up(interval.mean), 4) for x, interval in points]
         if narrow:
-            parts += [_line(0, bottom - 4.5, 22, bottom - 4.5, "key"), _marker(shape, 11, bottom - 4.5, 5)]
+            drawn += [_line(0, bottom - 4.5, 22, bottom - 4.5, "key"), _marker(shape, 11, bottom - 4.5, 4)]
             place, x, bottom = bottom, 32, bottom + LINE * len(lines) + 6
         else:
-            place, x = end - LINE * (len(lines) - 1) / 2 + 4.5, right + 34
-            parts.append(_line(points[-1][0] + 8, up(points[-1][1].mean), x - 6, end, "leader"))
-        parts += [_text(x, place + LINE * line, words, "label strong" if row.best else "label") for line, words in enumerate(lines)] + [
-            "</g>"
-        ]
-    return "".join(parts), bottom
+            place, x = end - LINE * (len(lines) - 1) / 2 + 4.5, right + 40
+            drawn += [_line(points[-1][0] + 8, up(points[-1][1].mean), x - 16, end, "leader"), _marker(shape, x - 10, end, 4)]
+        drawn += [_text(x, place + LINE * line, words, "label strong" if row.best else "label") for line, words in enumerate(lines)]
+        layers.insert(0, "".join(drawn) + "</g>")  # the best is drawn last, over the others
+    return "".join(parts + layers), bottom
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float], bottom: float) -> list[float]:

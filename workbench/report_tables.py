@@ -27,10 +27,10 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
     fields = [field for field in report.varying(results) if field not in ("dataset", "primary")]
     precise = any(row.result.details.get("embedder_precision") for row in rows)
-    settings = [*fields, *["embedder precision"] * precise, "tokens a chunk", "chunks"]
+    settings = [*fields, *["embedder precision"] * precise, "mean chunk tokens", "chunks"]
     groups = (("Candidate", 2), (f"{metric}, the primary metric", 4), ("Other metrics, mean", len(also)), ("Configuration", len(settings)))
     titles = ["configuration", "mark", "mean [95 %]", "difference to baseline [95 %, simultaneous]", "adjusted p", "n", *also, *settings]
-    numeric = {*titles[2:6], *also, "tokens a chunk", "chunks"}
+    numeric = {*titles[2:6], *also, "mean chunk tokens", "chunks"}
     over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
     heads = []
     for title in titles:
@@ -104,31 +104,35 @@ def plain(value: Any) -> str:
 
 
 def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
-    """Return the ranks of the first candidates at a fixed number of chunks and at an equal budget; "" where one of the two is not measured."""
+    """Return the ranks of the first candidates at a fixed number of chunks and at an equal budget, controls left out.
+
+    Return "" where either is not measured or there is only one candidate.
+    """
     shared = set.intersection(*(set(result.scores) for result in results))
-    cutoffs = sorted(int(found[1]) for found in (re.fullmatch(r"recall@(\d+)", name) for name in shared) if found and int(found[1]) <= 5)
+    cutoffs = [k for k in (5, 3, 1) if f"recall@{k}" in shared]
     family = [name for name in results[0].scores if name in shared and name.startswith(f"{BUDGET_METRIC}@")]
-    if not cutoffs or not family or len(results) < 2:
+    rows = [row for row in comparison.rows if not row.control]
+    if not cutoffs or not family or len(rows) < 2:
         return ""
-    fixed = f"recall@{cutoffs[-1]}"
+    fixed = f"recall@{cutoffs[0]}"
     budget = next((name for name in (comparison.metric, f"{BUDGET_METRIC}@512t") if name in family), family[0])
-    means = [[row.result.interval(metric).mean for row in comparison.rows] for metric in (fixed, budget)]
+    means = [[row.result.interval(metric).mean for row in rows] for metric in (fixed, budget)]
     ranks = [[1 + sum(round(other - mean, 9) > 0 for other in column) for mean in column] for column in means]
-    chosen = [number for number in range(len(comparison.rows)) if min(ranks[0][number], ranks[1][number]) <= FIRST]
+    chosen = [number for number in range(len(rows)) if min(ranks[0][number], ranks[1][number]) <= FIRST]
     lines = []
     for number in sorted(chosen, key=lambda number: (ranks[1][number], number)):
-        row, change = comparison.rows[number], ranks[0][number] - ranks[1][number]
-        tokens = row.result.details["chunk_tokens_mean"]
-        move = f"▲ {change}" if change > 0 else f"▼ {-change}" if change else "="
-        cells = [f'<th scope="row">{own(row.label)}</th>', number_cell(f"{tokens:.0f}", tokens)]
+        change = ranks[0][number] - ranks[1][number]
+        tokens = rows[number].result.details["chunk_tokens_mean"]
+        cells = [f'<th scope="row">{own(rows[number].label)}</th>', number_cell(f"{tokens:.0f}", tokens)]
         for mean, rank in ((means[0][number], ranks[0][number]), (means[1][number], ranks[1][number])):
             cells += [number_cell(f"{mean:.3f}", mean), number_cell(str(rank), rank)]
-        lines.append(f"<tr>{''.join(cells)}{number_cell(move, change)}</tr>")
-    names = ["tokens a chunk", fixed, "rank", budget, "rank", "at equal budget"]
+        cells.append(number_cell(f"▲ {change}" if change > 0 else f"▼ {-change}" if change else "=", change))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    names = ["mean chunk tokens", fixed, "rank", budget, "rank", "change of rank"]
     head = (
         '<tr><th scope="col">configuration</th>' + "".join(f'<th scope="col" class="number">{own(name)}</th>' for name in names) + "</tr>"
     )
-    caption = f"The first {FIRST} of either view, of {len(results)} candidates." if len(lines) < len(results) else ""
+    caption = f"The first {FIRST} of either view, of {len(rows)} candidates; controls are left out." if len(lines) < len(rows) else ""
     note = own(report.fixed_k_note(results, fixed, budget))
     return f"<h3>Fixed k beside equal budget</h3><p>{note}</p>" + table(caption, head, lines, "Fixed k beside equal budget")
 
@@ -167,12 +171,10 @@ def audit(results: Sequence[RunResult]) -> str:
     worst = [(max(checks, key=lambda check: LEVELS.index(check.level)), checks) for checks in found.values()]
     lines = []
     for check, checks in sorted(worst, key=lambda item: -LEVELS.index(item[0].level)):
-        fine = sum(other.level == "ok" for other in checks)
+        fine = f'<td class="whole">{sum(other.level == "ok" for other in checks)} of {len(checks)}</td>'
         level = f'<td class="sign level-{check.level}">{SIGNS[check.level]} {check.level}</td>'
-        lines.append(
-            f'<tr><th scope="row">{own(check.id)}</th>{level}{number_cell(f"{fine} of {len(checks)}")}<td>{own(check.message)}</td></tr>'
-        )
+        lines.append(f'<tr><th scope="row">{own(check.id)}</th>{level}{fine}<td class="words">{own(check.message)}</td></tr>')
     if not lines:
         return "<h3>Audit</h3><p>No check was recorded.</p>"
-    head = '<tr><th scope="col">check</th><th scope="col">worst</th><th scope="col" class="number">ok</th><th scope="col">what was seen</th></tr>'
-    return "<h3>Audit</h3>" + table("", head, lines, "Audit")
+    head = "".join(f'<th scope="col">{words}</th>' for words in ("check", "worst", "ok", "what was seen"))
+    return "<h3>Audit</h3>" + table("", f"<tr>{head}</tr>", lines, "Audit")

@@ -8,29 +8,32 @@ from workbench.evaluation import RunResult
 from workbench.report import MAX_LOST, Comparison
 from workbench.stats import FEW_CLUSTERS
 
-LEGEND = (  # class, sign, words
-    ("best", "◆", "best"),
-    ("tied", "●", "cannot be told from the best"),
-    ("other", "●", "worse than the best"),
-    ("other", "○", "hollow: control, meant to lose"),
-    ("base", "┆", "baseline"),
+LEGEND = (  # mark, class, sign, words
+    ("best", "best", "◆", "best"),
+    ("tied", "tied", "●", "cannot be told from the best"),
+    ("worse", "other", "●", "worse than the best"),
+    ("control", "other", "○", "hollow: control, meant to lose"),
+    ("baseline", "base", "┆", "baseline"),
 )
 READING = (
     (
         "0.712 [0.650, 0.774]",
-        "A mean over questions with its 95 % interval. Questions about documents of one group are alike, so the group counts, not the question.",
+        "A mean over questions with its 95 % interval. Questions about documents of one group are alike, so groups count as the sample.",
     ),
     (
         "Difference, simultaneous",
-        "Candidate minus baseline, question by question. The intervals of all candidates hold together at 95 %, and the adjusted p is corrected for their number.",
+        "Candidate minus baseline, question by question. The intervals of all candidates hold together at 95 %; "
+        "the adjusted p is corrected for the number of candidates.",
     ),
     (
         "Best and tied",
-        "A tied candidate has no shown difference to the best one, all pairs tested together. That does not prove it equal: more questions may tell them apart.",
+        "A tied candidate has no shown difference to the best one, all pairs tested together. "
+        "That does not prove the two equal: more questions may tell them apart.",
     ),
     (
         "Equal budget: evidence_recall@512t",
-        "Every candidate fills the same 512 tokens of context; counted is the share of the evidence's characters inside. Large and small chunks get the same room.",
+        "Every candidate fills the same 512 tokens of context; what counts is the share of the evidence's characters inside. "
+        "Large and small chunks get the same room.",
     ),
     (
         "Fixed k: recall@5, ndcg@10, mrr@10",
@@ -38,7 +41,7 @@ READING = (
     ),
     (
         "Control",
-        "A configuration that should lose: whole documents, hash vectors, random order. If it keeps up, something is wrong or the task is too easy.",
+        "A configuration that should lose: whole documents, hash vectors, random. If it keeps up, suspect a fault or too easy a task.",
     ),
     (
         "Audit",
@@ -71,8 +74,8 @@ def limits(results: Sequence[RunResult]) -> list[str]:
     found = []
     if splits != {"confirmation"}:
         found.append(
-            "Not confirmed on held-out questions: the best candidate was picked and measured on the same questions, so its score is likely to be a "
-            "little too high. Run it and the baseline again with split: confirmation before you rely on it."
+            "Not confirmed on held-out questions: the best candidate was picked and measured on the same questions, so its score is likely "
+            "to be a little too high. Run it and the baseline again on the confirmation split before you rely on it."
         )
     else:
         found.append("Measured on the confirmation questions: this confirms a choice only if it was made on other questions.")

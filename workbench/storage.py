@@ -209,7 +209,7 @@ def parse_yaml(text: str, source: str) -> Any:
         raise WorkbenchError(f"{source} is larger than {MAX_YAML_BYTES} bytes")
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: "\\U00110000", "\\UFFFFFFFF"
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: \U escapes beyond Unicode
         raise WorkbenchError(f"{source} is not valid YAML here: {error}") from None
 
 

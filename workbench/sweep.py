@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import re
 import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,13 +18,12 @@ from workbench import data, models, registry, report, report_html, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment import DEFAULT_EMBEDDERS, check_parts
-from workbench.notebook import check_parameters, code_cells, code_fingerprint, declared_parameters, settings_of
+from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.settings import Settings, parse_settings
+from workbench.sweep_run import execute
 
 SUFFIX = ".sweep.yaml"
 NO_EFFECT_ON_NUMBERS = re.compile(r"(report|widgets|fonts|cli|sweep|bootstrap|__main__|__init__|notebook)")
-IPC_PATH_LIMIT = 80  # a Unix socket path ends at 107 bytes; the kernel appends its own name
-OUTPUT_LIMIT = 1_000_000  # characters of stored output of one cell
 
 
 class SweepSpec(BaseModel):
@@ -154,7 +149,7 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
         results = None if fresh else finished(point)
         if results is None:
             began = time.monotonic()
-            error = execute(notebook, point)
+            error = execute(notebook, point.folder, point.run_id, point.parameters)
             results = finished(point) if not error else None
             if not error and results is None:
                 error = "the notebook ended without a complete result file"
@@ -173,12 +168,15 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
     if outcome.results:
         unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
         outcome.results = list(unique.values())
-        outcome.baselines = {name: report.find_baseline(results, spec.baseline) for name, results in report.by_dataset(outcome.results).items()}
+        groups = report.by_dataset(outcome.results)
+        outcome.baselines = {name: report.find_baseline(results, spec.baseline) for name, results in groups.items()}
         report.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report.write_timings(folder / "timings.csv", outcome.results)
         command = f"workbench sweep params/{path.name}"
         title = folder.name.replace("_", " ")
-        report_html.write_html(folder / "report.html", outcome.results, title, command=command, baseline=outcome.baselines, failed=outcome.failed)
+        report_html.write_html(
+            folder / "report.html", outcome.results, title, command=command, baseline=outcome.baselines, failed=outcome.failed
+        )
     return outcome
 
 
@@ -189,116 +187,9 @@ def finished(point: Point) -> list[RunResult] | None:
         results = load_results(point.folder / "result.json")
     except WorkbenchError:
         return None
-    intact = isinstance(record, dict) and record.get("run_id") == point.run_id and record.get("result") == storage.sha256_file(point.folder / "result.json")
+    expected = {"run_id": point.run_id, "result": storage.sha256_file(point.folder / "result.json")}
+    intact = isinstance(record, dict) and all(record.get(name) == value for name, value in expected.items())
     return results if intact else None
-
-
-def execute(notebook: Path, point: Point) -> str:
-    """Run the notebook once in a temporary folder and put that in place when it succeeded; return "" or the error text."""
-    point.folder.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".run-", dir=point.folder.parent))
-    try:
-        error = _papermill(notebook, folder, point.parameters) or _incomplete(folder)
-        if error:
-            failed = point.folder.parent.parent / "failed" / point.folder.name
-            shutil.rmtree(failed, ignore_errors=True)
-            failed.parent.mkdir(exist_ok=True)
-            os.replace(folder, failed)
-            return error
-        record = {"run_id": point.run_id, "parameters": dict(point.parameters), "result": storage.sha256_file(folder / "result.json")}
-        storage.write_json(folder / "record.json", record)
-        old = Path(f"{folder}.old")
-        if point.folder.exists():
-            os.replace(point.folder, old)
-        os.replace(folder, point.folder)
-        shutil.rmtree(old, ignore_errors=True)
-        return ""
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _papermill(notebook: Path, folder: Path, parameters: Mapping[str, Any]) -> str:
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] - two seconds of grammars that nothing here needs (KS1)
-    import nbformat
-    import papermill
-    from papermill.exceptions import PapermillException
-
-    output = folder / "notebook.ipynb"
-    error = ""
-    with _environment(folder):
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(output),
-                parameters=dict(parameters),
-                progress_bar=False,
-                log_output=False,
-                start_timeout=120,
-                iopub_timeout=60,
-                request_save_on_cell_execute=False,
-                autosave_cell_every=0,
-                shutdown_kernel="immediate",
-                resources={"metadata": {"path": str(folder)}},
-                **_transport(),
-            )
-        except (PapermillException, RuntimeError, TimeoutError) as problem:  # DeadKernelError is a RuntimeError
-            error = _plain(str(problem), folder)
-    if output.is_file() and output.stat().st_size:
-        record = nbformat.read(output, as_version=4)
-        for name in ("input_path", "output_path"):
-            record.metadata.get("papermill", {}).pop(name, None)
-        record.metadata.pop("widgets", None)
-        for cell in record.cells:
-            for item in cell.get("outputs", []):
-                if len(item.get("text", "")) > OUTPUT_LIMIT:
-                    item["text"] = item["text"][:OUTPUT_LIMIT] + "\n… cut"
-        storage.write_text(output, _plain(nbformat.writes(record), folder))
-    return error
-
-
-def _plain(text: str, folder: Path) -> str:
-    """Take this machine's folders out of a text (SC2)."""
-    for path, name in ((folder, "."), (storage.home(folder), "."), (Path(sys.prefix), ".venv"), (Path.home(), "~")):
-        text = text.replace(str(path), name)
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-def _transport() -> dict[str, Any]:
-    """Use Unix sockets for the kernel where their path is short enough (KS4)."""
-    from jupyter_core.paths import jupyter_runtime_dir
-    from traitlets.config import Config
-
-    if os.name == "nt" or len(os.fsencode(jupyter_runtime_dir())) > IPC_PATH_LIMIT - len("/kernel-.json-ipc-1"):
-        return {}
-    return {"config": Config({"KernelManager": {"transport": "ipc"}})}
-
-
-@contextmanager
-def _environment(folder: Path) -> Iterator[None]:
-    """Tell the kernel where to write and that nobody watches."""
-    changes = {
-        "WORKBENCH_RUN_DIR": str(folder),
-        "WORKBENCH_HEADLESS": "1",
-        "WORKBENCH_HOME": str(storage.home(folder)),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _incomplete(folder: Path) -> str:
-    """Say why a notebook that raised nothing is still no success (PM2): a code cell did not run."""
-    never = [cell for cell in code_cells(folder / "notebook.ipynb") if cell.get("execution_count") is None]
-    return f"{len(never)} code cells never ran although nothing was raised (sys.exit in a cell?)" if never else ""
 
 
 def _sweep_leftovers(runs: Path) -> None:

@@ -225,4 +225,4 @@ def _wire(dataset: Dataset, view: Callable[[str, str, int, int], str], first: st
     size.observe(limit, "value")
     for control in (document, chunker, size, overlap):
         control.observe(show, "value")
-    return ipywidgets.VBox([document, note, chunker, size, overlap, page, crash])
+    return ipywidgets.VBox([document, note, chunker, size, overlap, crash, page])

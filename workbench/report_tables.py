@@ -150,7 +150,7 @@ def failures(result: RunResult, label: str, language: str, most: int = 3) -> str
         blocks.append(f'<p class="soft">{own(failure["id"])} · {own(metric)} {failure["score"]:.2f}</p><dl>')
         for unit in failure["evidence"]:
             reached = f"first reached at rank {unit['rank']}" if unit["rank"] else "not retrieved"
-            blocks.append(f"<dt>Evidence in {own(unit['title'] or unit['document'])}, {own(reached)}</dt>")
+            blocks.append(f"<dt>Evidence in <span{language}>{own(unit['title'] or unit['document'])}</span>, {own(reached)}</dt>")
             blocks.append(f'<dd class="evidence"{language}>{safe(_flow(unit["text"]))}</dd>')
         for hit in failure["hits"]:
             blocks.append(f"<dt>Hit {own(hit['rank'])}, from {own(hit['document'])}</dt><dd{language}>{safe(_flow(hit['text']))}</dd>")

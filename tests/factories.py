@@ -76,7 +76,7 @@ def make_data(name: str, language: str, questions: int) -> dict[str, Any]:
     """Build what a result records about its data."""
     return {
         "name": name,
-        "fingerprint": hashlib.sha256(name.encode()).hexdigest(),
+        "fingerprint": hashlib.sha256(name.encode("utf-8", "replace")).hexdigest(),
         "language": language,
         "documents": 42,
         "questions": questions + 24,

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,15 @@ def test_garbage_files_are_set_aside_and_nothing_is_lost(path: Path) -> None:
     assert sorted(aside) == [b"precious notes 0", b"precious notes 1", b"precious notes 2"]
 
 
+@pytest.mark.parametrize(("good", "bad"), [(b"value", b"valua"), (b"digest", b"di\xffest"), (b"CREATE TABLE", b"\xffREATE TABLE")])
+def test_damaged_schema_is_replaced(path: Path, good: bytes, bad: bytes) -> None:
+    encode(path)
+    path.write_bytes(path.read_bytes().replace(good, bad))
+    assert vars(encode(path)[1].counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1}
+    assert encode(path)[1].counts.hits == 30
+    assert len(list(path.parent.glob("*.damaged-*"))) == 1
+
+
 def test_file_damaged_while_open_is_replaced(path: Path) -> None:
     before, _ = encode(path)
     cache = Cache(path)
@@ -204,13 +214,16 @@ def test_two_processes_write_at_the_same_time(path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"garbage"])
 def test_many_open_a_new_or_broken_file_at_once(path: Path, content: bytes | None) -> None:
+    together = threading.Barrier(8)
+
     def work(file: Path, number: int) -> None:
+        together.wait()
         cache = Cache(file)
         cache.put("vector", "x", [(str(number), b"v")])
         cache.close()
 
     path.parent.mkdir()
-    for number in range(5):
+    for number in range(10):
         file = path.with_name(f"{number}.sqlite")
         if content:
             file.write_bytes(content)

@@ -231,7 +231,10 @@ def pair(fixed: tuple[float, float], budget: tuple[float, float], sizes: tuple[i
 
 
 def test_fixed_k_and_equal_budget_agree() -> None:
-    assert report.fixed_k_note(pair((0.9, 0.5), (0.8, 0.4)), "recall@5", BUDGET) == f"recall@5 and {BUDGET} agree: 64 tokens scores highest on both."
+    assert (
+        report.fixed_k_note(pair((0.9, 0.5), (0.8, 0.4)), "recall@5", BUDGET)
+        == f"recall@5 and {BUDGET} agree: 64 tokens scores highest on both."
+    )
     # a shared first place is no disagreement
     assert "agree: 64 tokens" in report.fixed_k_note(pair((0.9, 0.9), (0.8, 0.4)), "recall@5", BUDGET)
 
@@ -257,5 +260,5 @@ def test_groups_of_one_name_are_all_kept() -> None:
         results.append(make_result({BUDGET: [0.5] * 5}, example_ids=ids, limit=5, seed=number % 2))
     groups = report.by_dataset(results)
     assert [members[0].example_ids for members in groups.values()] == [result.example_ids for result in results]
-    assert list(groups)[0] == "demo-en"
+    assert next(iter(groups)) == "demo-en"
     assert list(groups)[1].startswith("demo-en (split all, seed 1, 5 questions, data ")

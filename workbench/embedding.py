@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from workbench import models, registry
+from workbench import registry
 from workbench.datatypes import Embedder, Role, WorkbenchError
 from workbench.text import words
 
@@ -54,82 +52,9 @@ class HashEmbedder:
         return unit_vectors(vectors, texts, "hash")
 
 
-class SentenceTransformersEmbedder:
-    """Run a sentence-transformers model from the model store or a local folder.
-
-    Nothing heavy is loaded before the first text must be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
-    """
-
-    def __init__(
-        self,
-        argument: str,
-        allow_download: bool = False,
-        *,
-        batch_size: int = 64,
-        query_prefix: str | None = None,
-        passage_prefix: str | None = None,
-    ) -> None:
-        self.model = models.resolve(argument, allow_download=allow_download)
-        self.batch_size = batch_size
-        given = {"query": query_prefix, "passage": passage_prefix}
-        known = {} if None not in given.values() else models.prefixes(self.model)
-        self.prefixes = {role: prefix if prefix is not None else known.get(role, "") for role, prefix in given.items()}
-
-    @property
-    def fingerprint(self) -> Mapping[str, Any]:
-        return {
-            "name": f"st:{self.model.name}",
-            "version": 1,
-            "weights": self.model.fingerprint,
-            "precision": self.model.precision,
-            "max_length": self.model.max_length,
-            "prefixes": self.prefixes,
-        }
-
-    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return unit vectors; the prefix of the role goes before each text; batches are sorted by length."""
-        prompt = self.prefixes[role]
-        vectors = self._loaded.encode(
-            [prompt + text for text in texts],
-            batch_size=self.batch_size,
-            prompt="",
-            show_progress_bar=False,
-            convert_to_numpy=True,
-            normalize_embeddings=False,
-        )
-        return unit_vectors(vectors, texts, self.fingerprint["name"])
-
-    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""
-        encoded = self._tokenizer.encode_batch_fast([self.prefixes[role] + text for text in texts])
-        return np.array([len(item.ids) for item in encoded])
-
-    @functools.cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self.model.path / "tokenizer.json"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
-
-    @functools.cached_property
-    def _loaded(self) -> Any:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
-
-        model = SentenceTransformer(str(self.model.path), local_files_only=True, trust_remote_code=False)
-        if self.model.max_length:
-            model.max_seq_length = self.model.max_length
-        return model
-
-
 EMBEDDERS: dict[str, Callable[..., Embedder] | str] = {
     "hash": HashEmbedder,
-    "st": SentenceTransformersEmbedder,
+    "st": "workbench.embedding_st:SentenceTransformersEmbedder",
     "openai": "workbench.embedding_openai:OpenAIEmbedder",
 }
 

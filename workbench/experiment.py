@@ -173,7 +173,8 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
         with _timed(timings, "score"):
             scores = score(prepared.scored, hits, contexts, settings, prepared.tables)
         with _timed(timings, "audit"):
-            model = getattr(getattr(pipeline.embedder, "embedder", pipeline.embedder), "model", None)
+            inner = getattr(pipeline.embedder, "embedder", pipeline.embedder)
+            model = getattr(inner, "model", None)
             local = model if isinstance(model, models.LocalModel) else None
             checks = audit(
                 Evidence(
@@ -205,7 +206,7 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
             "chunk_tokens_mean": round(float(sizes.mean()), 1),
             "chunk_tokens_max": int(sizes.max()),
             "top_k_clipped": len(pipeline.chunks) if len(pipeline.chunks) < settings.top_k else None,
-            "embedder_precision": local.precision if local else None,
+            "embedder_precision": getattr(inner, "precision", None),
             "hits_mean": round(float(np.mean([len(found) for found in hits])), 1),
         },
         failures=tuple(worst_questions(prepared.scored, hits, scores[settings.primary])),

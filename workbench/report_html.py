@@ -90,7 +90,7 @@ def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Map
     if len(parts) > 1:
         items = []
         for part in parts:
-            alarm = "<strong class='level-error'>Audit error.</strong> " if report.audit_errors(part.results) else ""
+            alarm = '<strong class="level-error">Audit error.</strong> ' if report.audit_errors(part.results) else ""
             words = headline(part.comparison) if part.comparison else part.problem
             items.append(f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(words)}</li>')
         body.append(f'<ul class="summary">{"".join(items)}</ul>')
@@ -100,11 +100,10 @@ def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Map
         for run in failed:
             error = str(run["error"]).strip() or "no message"
             rest = f"<details><summary>whole message</summary><pre>{own(error)}</pre></details>" if "\n" in error else ""
-            rows.append(
-                f"<tr><th scope='row'>{own(plain(run['point']))}</th><td class='words'>{own(error.splitlines()[-1])}{rest}</td></tr>"
-            )
+            cell = f'<td class="words">{own(error.splitlines()[-1])}{rest}</td>'
+            rows.append(f'<tr><th scope="row">{own(plain(run["point"]))}</th>{cell}</tr>')
         body.append(f"<section><h2>Runs that failed</h2><p>{len(failed)} without a result; no comparison above contains them.</p>")
-        body.append(table("", "<tr><th scope='col'>run</th><th scope='col'>error</th></tr>", rows, "Runs that failed") + "</section>")
+        body.append(table("", '<tr><th scope="col">run</th><th scope="col">error</th></tr>', rows, "Runs that failed") + "</section>")
     body += [_reproduction(parts, command), _reading(parts) if parts else "", "</main>"]
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -126,11 +125,10 @@ def _data_set(part: Part) -> str:
         return "\n".join([*blocks, audit(part.results), "</section>"])
     comparison = part.comparison
     blocks.append(f'<p class="eyebrow">Verdict</p><p class="headline">{own(headline(comparison))}</p><p>{own(comparison.verdict)}</p>')
-    controls = [row.label for row in comparison.rows if row.control and row.tied] if len(comparison.rows) > 1 else []
+    compared = len(comparison.rows) > 1 and comparison.clusters > 1
+    controls = [row.label for row in comparison.rows if compared and row.control and row.tied]
     if controls:
-        words = (
-            f"{', '.join(controls)}: meant to lose, yet not told from the best. Explain that before you read the order of the candidates."
-        )
+        words = f"{', '.join(controls)}: meant to lose, but not told from the best. Explain that before you read the order of candidates."
         blocks.append(f'<div class="notice warning"><strong>A control keeps up.</strong> {own(words)}</div>')
     blocks.append(_facts(part))
     blocks.append(f"<h3>{own(comparison.metric)} by candidate</h3>")
@@ -140,7 +138,7 @@ def _data_set(part: Part) -> str:
     drawing = interval_plot(comparison, f"{part.anchor}-scores")
     blocks.append(f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>')
     rows = choose_curves(comparison)
-    if len(budgets(rows)) > 1:
+    if len(budgets([row.result for row in rows])) > 1:
         shown = f"{len(rows)} of {len(comparison.rows)} candidates; the table has all. " if len(rows) < len(comparison.rows) else ""
         drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
         note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
@@ -168,8 +166,8 @@ def _audit_banner(results: Sequence[RunResult]) -> str:
 def _characters_per_token(part: Part) -> float:
     """Return the mean characters of a token of Korean data, else 0: budgets are then shown in tokens alone."""
     data = part.results[0].data
-    budgets_count = data.get("language") == "ko" and data.get("tokens") and not data.get("document_gold")
-    return data["characters"] / data["tokens"] if budgets_count else 0
+    shown = data.get("language") == "ko" and data.get("tokens") and not data.get("document_gold")
+    return data["characters"] / data["tokens"] if shown else 0
 
 
 def _facts(part: Part) -> str:

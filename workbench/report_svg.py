@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from workbench.evaluation import RunResult
 from workbench.metrics import BUDGET_METRIC
 from workbench.report import Comparison, Row, format_interval
 from workbench.stats import Interval
@@ -102,10 +103,9 @@ def _intervals(comparison: Comparison, width: int) -> tuple[str, float]:
         marks.append(
             _text(width if narrow else width - gutter + 14, first if narrow else middle + 4.5, f"{row.interval.mean:.3f}", style, narrow)
         )
-        if not narrow:
-            marks.append(_text(width - gutter + 60, middle + 4.5, " · ".join(words), "note"))
-        elif words:
-            marks.append(_text(width - 44, first, " · ".join(words), "note", end=True))
+        if words:
+            place = (width - 44, first) if narrow else (width - gutter + 60, middle + 4.5)
+            marks.append(_text(*place, " · ".join(words), "note", end=narrow))
         kind = "best" if row.best else "tied" if row.tied else "other"
         marks.append(
             f'<g class="mark {kind}{" hollow" * row.control}"><title>{own(f"{row.label}: {format_interval(row.interval)}")}</title>'
@@ -133,10 +133,16 @@ def choose_curves(comparison: Comparison) -> list[Row]:
     return sorted(wanted[:MAX_CURVES], key=rows.index)
 
 
-def budgets(rows: Sequence[Row]) -> list[int]:
-    """Return the context budgets in tokens that every row was scored at, ascending."""
-    names = set.intersection(*(set(row.result.scores) for row in rows))
-    return sorted(int(found[1]) for found in (re.fullmatch(rf"{BUDGET_METRIC}@(\d+)t", name) for name in names) if found)
+def measured(results: Sequence[RunResult]) -> set[str]:
+    """Return the metrics on which every result has a scored question."""
+    total = len(results[0].example_ids)
+    return set.intersection(*({name for name in result.scores if result.unscored(name) < total} for result in results))
+
+
+def budgets(results: Sequence[RunResult]) -> list[int]:
+    """Return the context budgets in tokens at which every result is scored, ascending."""
+    found = (re.fullmatch(rf"{BUDGET_METRIC}@(\d+)t", name) for name in measured(results))
+    return sorted(int(match[1]) for match in found if match)
 
 
 def budget_plot(comparison: Comparison, name: str, characters_per_token: float = 0) -> str:
@@ -145,7 +151,8 @@ def budget_plot(comparison: Comparison, name: str, characters_per_token: float =
     The budgets also stand in characters where `characters_per_token` is not 0.
     """
     rows = choose_curves(comparison)
-    curves = {id(row): {budget: row.result.interval(f"{BUDGET_METRIC}@{budget}t") for budget in budgets(rows)} for row in rows}
+    sizes = budgets([row.result for row in rows])
+    curves = {id(row): {budget: row.result.interval(f"{BUDGET_METRIC}@{budget}t") for budget in sizes} for row in rows}
     seen = "; ".join(
         f"{row.label}: " + ", ".join(f"{budget} tokens {value.mean:.3f}" for budget, value in curves[id(row)].items()) for row in rows
     )
@@ -156,7 +163,7 @@ def budget_plot(comparison: Comparison, name: str, characters_per_token: float =
 
 def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width: int, characters_per_token: float) -> tuple[str, float]:
     narrow, sizes = width == NARROW, list(curves[0])
-    labels = [wrap(f"{row.label}{'' if row.difference is not None else ' (baseline)'}", width - 40 if narrow else 300) for row in rows]
+    labels = [wrap(row.label + " (baseline)" * ("baseline" in role(row, len(rows) == 1)), width - 40 if narrow else 300) for row in rows]
     right = width - 10 if narrow else width - 60 - max(measure(line) for lines in labels for line in lines)
     tall = 250 if narrow else max(380, sum(LINE * len(lines) + 6 for lines in labels) + 30)
     across = Axis(math.log2(sizes[0]), math.log2(sizes[-1]), 60, right - 16)

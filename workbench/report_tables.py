@@ -11,7 +11,7 @@ from workbench import report
 from workbench.evaluation import RunResult
 from workbench.metrics import BUDGET_METRIC
 from workbench.report import Comparison
-from workbench.report_svg import own, role, safe
+from workbench.report_svg import measured, own, role, safe
 from workbench.storage import canonical_json
 
 ALSO = ("recall@5", "ndcg@10", "mrr@10")  # shown beside the primary metric and evidence recall
@@ -22,15 +22,21 @@ LEVELS = ("ok", "warning", "error")
 
 def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     """Return all candidates, best first: the primary metric with intervals and differences, the other metrics, the settings that vary."""
-    metric, rows = comparison.metric, comparison.rows
+    metric, rows, alone = comparison.metric, comparison.rows, len(comparison.rows) == 1
     names = dict.fromkeys(name for result in results for name in result.scores)
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
     fields = [field for field in report.varying(results) if field not in ("dataset", "primary")]
     precise = any(row.result.details.get("embedder_precision") for row in rows)
     settings = [*fields, *["embedder precision"] * precise, "mean chunk tokens", "chunks"]
-    groups = (("Candidate", 2), (f"{metric}, the primary metric", 4), ("Other metrics, mean", len(also)), ("Configuration", len(settings)))
-    titles = ["configuration", "mark", "mean [95 %]", "difference to baseline [95 %, simultaneous]", "adjusted p", "n", *also, *settings]
-    numeric = {*titles[2:6], *also, "mean chunk tokens", "chunks"}
+    first = ["mean [95 %]", *([] if alone else ["difference to baseline [95 %, simultaneous]", "adjusted p"]), "n"]
+    groups = (
+        ("Candidate", 2),
+        (f"{metric}, the primary metric", len(first)),
+        ("Other metrics, mean", len(also)),
+        ("Configuration", len(settings)),
+    )
+    titles = ["configuration", "mark", *first, *also, *settings]
+    numeric = {*first, *also, "mean chunk tokens", "chunks"}
     over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
     heads = []
     for title in titles:
@@ -40,7 +46,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     lines = []
     for row in rows:
         kind = "best" if row.best else "tied" if row.tied else ""
-        words = " · ".join(role(row, len(rows) == 1))
+        words = " · ".join(role(row, alone))
         low, high = row.interval.low, row.interval.high
         bounds = f"[{low:.3f}, {high:.3f}]" if row.interval.known else "[unknown]"
         sign = f"{SIGNS[kind]} " if kind else ""
@@ -49,7 +55,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
             number_cell(f'<span class="lead">{row.interval.mean:.3f}</span> <span class="interval">{bounds}</span>', row.interval.mean),
         ]
         if row.difference is None:
-            cells += [number_cell("baseline" if len(rows) > 1 else "", 0.0), number_cell("")]
+            cells += [] if alone else [number_cell("baseline", 0.0), number_cell("")]
         else:
             difference, _, p = report.format_difference(row.difference).partition(", adjusted p ")
             cells += [number_cell(own(difference), row.difference.mean), number_cell(own(p), row.difference.p)]
@@ -84,6 +90,7 @@ def _mean(result: RunResult, metric: str) -> str:
 
 
 def number_cell(content: str, value: float = math.nan) -> str:
+    """Return a cell of ready HTML with the number that it is sorted by; NaN sorts last."""
     return f'<td class="number" data-value="{"" if math.isnan(value) else f"{value:.9g}"}">{content}</td>'
 
 
@@ -108,7 +115,7 @@ def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
 
     Return "" where either is not measured or there is only one candidate.
     """
-    shared = set.intersection(*(set(result.scores) for result in results))
+    shared = measured(results)
     cutoffs = [k for k in (5, 3, 1) if f"recall@{k}" in shared]
     family = [name for name in results[0].scores if name in shared and name.startswith(f"{BUDGET_METRIC}@")]
     rows = [row for row in comparison.rows if not row.control]

@@ -1,0 +1,143 @@
+"""Embed with sentence-transformers models from the model store or a local folder, so that a text's vector never depends on its neighbours."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench import models
+from workbench.datatypes import Role, WorkbenchError
+from workbench.embedding import unit_vectors
+
+DTYPES = ("auto", "float32", "bfloat16")
+BUCKET = 16  # every text is padded to a multiple of this, whatever it is batched with: results are then equal bit for bit
+CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+class SentenceTransformersEmbedder:
+    """Run a sentence-transformers model on texts; the prefix of the role goes before each.
+
+    `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (several times faster; cosine to float32 above
+    0.9999) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is loaded before the first text must be
+    encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
+    """
+
+    def __init__(
+        self,
+        argument: str,
+        allow_download: bool = False,
+        *,
+        batch_size: int = 64,
+        dtype: str = "auto",
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise WorkbenchError(f"embedder.dtype {dtype!r} must be one of {', '.join(DTYPES)}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise WorkbenchError(f"embedder.batch_size {batch_size!r} must be a whole number of at least 1")
+        self.model = models.resolve(argument, allow_download=allow_download)
+        self.batch_size = batch_size
+        self.dtype = native_dtype() if dtype == "auto" else dtype
+        given = {"query": query_prefix, "passage": passage_prefix}
+        known = {} if None not in given.values() else models.prefixes(self.model)
+        self.prefixes = {role: prefix if prefix is not None else known.get(role, "") for role, prefix in given.items()}
+
+    @property
+    def precision(self) -> str:
+        """Say what the weights and the arithmetic are."""
+        return f"{self.model.precision} weights, {self.dtype} arithmetic"
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        return {
+            "name": f"st:{self.model.name}",
+            "version": 2,
+            "weights": self.model.fingerprint,
+            "dtype": self.dtype,
+            "max_length": self.model.max_length,
+            "prefixes": self.prefixes,
+        }
+
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        """Return unit vectors; texts of like length are batched."""
+        import torch
+
+        model = self._loaded
+        prefixed = [self.prefixes[role] + text for text in texts]
+        limit = model.max_seq_length or self.model.max_length
+        vectors: list[Any] = [None] * len(prefixed)
+        for width, rows in self._batches(self.lengths(texts, role), limit):
+            features = model.preprocess([prefixed[row] for row in rows])
+            padded = {name: _pad(tensor, width, model.tokenizer, name) for name, tensor in features.items() if torch.is_tensor(tensor)}
+            with torch.inference_mode():
+                batch = model({name: tensor.to(model.device) for name, tensor in padded.items()})["sentence_embedding"]
+            for row, vector in zip(rows, batch.float().cpu().numpy(), strict=True):
+                vectors[row] = vector
+        return unit_vectors(np.stack(vectors) if vectors else np.zeros((0, 0)), texts, self.fingerprint["name"])
+
+    def _batches(self, lengths: np.ndarray, limit: int | None) -> Iterator[tuple[int, list[int]]]:
+        """Give (padded width, row numbers) for texts that pad to one width."""
+        cut = np.minimum(lengths, limit) if limit else lengths
+        widths = -(-cut // BUCKET) * BUCKET
+        widths = np.minimum(widths, limit) if limit else widths
+        for width in np.unique(widths)[::-1]:
+            rows = np.flatnonzero(widths == width).tolist()
+            for at in range(0, len(rows), self.batch_size):
+                yield int(width), rows[at : at + self.batch_size]
+
+    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""
+        encoded = self._tokenizer.encode_batch_fast([self.prefixes[role] + text for text in texts])
+        return np.array([len(item.ids) for item in encoded], dtype=np.int64)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        file = self.model.path / "tokenizer.json"
+        if not file.is_file():
+            raise WorkbenchError(f"the model {self.model.name!r} has no tokenizer.json; save it again with a fast tokenizer")
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @functools.cached_property
+    def _loaded(self) -> Any:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        model = SentenceTransformer(
+            str(self.model.path), local_files_only=True, trust_remote_code=False, model_kwargs={"dtype": getattr(torch, self.dtype)}
+        )
+        if self.model.max_length:
+            model.max_seq_length = self.model.max_length
+        return model.eval()
+
+
+def _pad(tensor: Any, width: int, tokenizer: Any, name: str) -> Any:
+    """Pad the rows of a (texts, tokens) tensor to a width: ids with the padding token, everything else with 0."""
+    import torch
+
+    if tensor.ndim != 2 or tensor.shape[1] >= width:
+        return tensor
+    return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=tokenizer.pad_token_id if name == "input_ids" else 0)
+
+
+@functools.cache
+def native_dtype() -> str:
+    """Return "bfloat16" where the processor multiplies it natively (Linux on x86 tells by its flags), else "float32"."""
+    try:
+        flags = CPU_FLAGS.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

@@ -12,12 +12,25 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workbench"
 
 # A module imports only modules above it; siblings of one layer ("data" and "data_tables") may import one another.
-LAYERS = (
-    "datatypes registry storage settings models text data tokens chunking embedding index retrieval packing metrics stats cache evaluation audit "
-    "experiment notebook fonts report widgets sweep cli"
-).split()
+LAYERS = """
+datatypes registry storage settings models text data tokens chunking embedding index retrieval packing metrics stats cache evaluation audit
+experiment notebook fonts report widgets sweep cli
+""".split()
 STANDALONE = {"__init__", "__main__", "bootstrap"}  # run before anything is installed
-HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "pandas", "matplotlib", "papermill", "ipywidgets", "kiwipiepy", "openai", "bm25s", "scipy")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "faiss",
+    "pandas",
+    "matplotlib",
+    "papermill",
+    "ipywidgets",
+    "kiwipiepy",
+    "openai",
+    "bm25s",
+    "scipy",
+)
 FORBIDDEN_NAMES = ("utils", "helpers", "base", "core", "common", "manager")
 MAX_LINES = 300
 

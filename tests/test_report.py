@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from factories import make_result, make_results
 
-from workbench import report
+from workbench import report, report_files, report_markdown
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import Check, RunResult
 from workbench.settings import Settings
@@ -164,7 +164,7 @@ def test_labels_leave_out_the_only_embedder_and_are_never_equal() -> None:
     ],
 )
 def test_escape_leaves_nothing_to_interpret(text: str, shown: str) -> None:
-    assert report.escape(text) == shown
+    assert report_markdown.escape(text) == shown
 
 
 def test_tables_and_failures_escape_what_comes_from_documents() -> None:
@@ -177,50 +177,50 @@ def test_tables_and_failures_escape_what_comes_from_documents() -> None:
         "hits": [{"rank": 1, "document": bad, "score": 1.0, "text": bad}],
     }
     result = make_result({BUDGET: [0.0, 1.0]}, failures=(failure,), audit=(Check("oracle", "error", bad),))
-    for text in (report.failures(result), report.audit_table([result]), report.markdown_table(["a"], [[bad]])):
+    for text in (report_markdown.failures(result), report_markdown.audit_table([result]), report_markdown.markdown_table(["a"], [[bad]])):
         assert "<b>" not in text
         assert "$y" not in text
         assert "\nz" not in text
-    assert "not retrieved" in report.failures(result)
-    assert "first reached at rank 4" in report.failures(result)
-    assert report.failures(make_result({BUDGET: [1.0]})) == f"No question lost anything on {BUDGET}."
+    assert "not retrieved" in report_markdown.failures(result)
+    assert "first reached at rank 4" in report_markdown.failures(result)
+    assert report_markdown.failures(make_result({BUDGET: [1.0]})) == f"No question lost anything on {BUDGET}."
 
 
 def test_the_table_shows_intervals_differences_and_ties() -> None:
     results = candidates(0.5, 0.8)
-    lines = report.table(report.compare(results), ["evidence_recall@512t"]).splitlines()
+    lines = report_markdown.table(report.compare(results), ["evidence_recall@512t"]).splitlines()
     assert lines[0].startswith("| configuration | evidence\\_recall@512t \\[95 %\\] | difference to baseline")
     assert "| +0." in lines[2]
     assert "| < 0.001 |" in lines[2].replace("&lt;", "<")
     assert "| ● |" in lines[2]
     assert "| baseline |  |  |" in lines[3]
-    rows = report.rows_of(report.compare(results))
-    assert [row["tied_with_best"] for row in rows] == [True, False]
-    assert rows[1]["difference"] is None
+    rows = report.compare(results).rows
+    assert [row.tied for row in rows] == [True, False]
+    assert rows[1].difference is None
 
 
 def test_the_audit_table_shows_the_worst_of_each_check_even_where_runs_differ_in_their_checks() -> None:
     good = make_result({BUDGET: [1.0]}, audit=(Check("oracle", "ok", "fine"), Check("new", "ok", "fine too")))
     bad = make_result({BUDGET: [1.0]}, audit=(Check("oracle", "error", "lost text"),))
-    lines = report.audit_table([good, bad]).splitlines()
+    lines = report_markdown.audit_table([good, bad]).splitlines()
     assert lines[2:] == ["| oracle | error | 1/2 | lost text |", "| new | ok | 1/1 | fine too |"]
     assert report.audit_errors([good, bad]) == [f"{bad.config_id} oracle: lost text"]
 
 
 def test_the_leaderboard_file_is_the_same_whenever_and_in_whatever_order_results_come(tmp_path: Path) -> None:
     results = make_results() + make_results("demo-ko", "ko")
-    first = report.write_leaderboard(tmp_path / "a.csv", results).read_bytes()
+    first = report_files.write_leaderboard(tmp_path / "a.csv", results).read_bytes()
     timed = [replace(result, timings={"index": 3.5}, cache={"hits": 7}) for result in reversed(results)]
-    assert report.write_leaderboard(tmp_path / "b.csv", timed).read_bytes() == first
+    assert report_files.write_leaderboard(tmp_path / "b.csv", timed).read_bytes() == first
     assert first.startswith(b"\xef\xbb\xbfconfig_id,dataset,chunker,chunk_size,")
     assert b"index,3" not in first
     assert len(first.splitlines()) == 25
-    assert report.write_timings(tmp_path / "t.csv", timed).read_text("utf-8-sig").splitlines()[1].endswith(",3.5,7")
+    assert report_files.write_timings(tmp_path / "t.csv", timed).read_text("utf-8-sig").splitlines()[1].endswith(",3.5,7")
 
 
 def test_no_cell_of_the_leaderboard_is_a_formula(tmp_path: Path) -> None:
     results = [make_result({BUDGET: [0.5, 1.0]}, dataset=name) for name in ('=HYPERLINK("x")', "+1", "-1", "@x", "\tx")]
-    text = report.write_leaderboard(tmp_path / "a.csv", results).read_text("utf-8-sig")
+    text = report_files.write_leaderboard(tmp_path / "a.csv", results).read_text("utf-8-sig")
     cells = [line.split(",", 2)[1] for line in text.splitlines()[1:]]
     assert sorted(cell.strip('"')[:2] for cell in cells) == ["'\t", "'+", "'-", "'=", "'@"]
 

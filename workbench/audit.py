@@ -69,7 +69,9 @@ def oracle(run: Evidence) -> Check:
             hits, sum(run.tables[chunk.span.document_id].count(chunk.span.start, chunk.span.end) for chunk in chosen.values()), run.tables
         )
         if None in ranks or metrics.evidence_recall(context, example, run.tables) < 1 - TOLERANCE:
-            worst = f"question {example.id!r}: even a perfect ranking misses some of its evidence; the chunker lost text or a metric is wrong"
+            worst = (
+                f"question {example.id!r}: even a perfect ranking misses evidence; the chunker lost text or a metric is wrong"
+            )
             break
     return _outcome("oracle", worst, "error", "a perfect ranking reaches all evidence")
 

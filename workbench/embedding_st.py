@@ -1,4 +1,4 @@
-"""Embed with sentence-transformers models from the model store or a local folder, so that a text's vector never depends on its neighbours."""
+"""Embed with sentence-transformers models from the store or a folder, so that a text's vector never depends on its neighbours."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 class SentenceTransformersEmbedder:
     """Run a sentence-transformers model on texts; the prefix of the role goes before each.
 
-    `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (several times faster; cosine to float32 above
-    0.9999) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is loaded before the first text must be
-    encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
+    `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (several times faster; cosine to float32
+    above 0.9999) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is loaded before the first text must
+    be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
     """
 
     def __init__(

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench import metrics, stats
 from workbench.datatypes import WorkbenchError
-from workbench.evaluation import Check, RunResult
+from workbench.evaluation import RunResult
 from workbench.registry import unknown
 from workbench.settings import Settings
-from workbench.storage import write_csv
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
 MAX_LOST = 0.02  # share of the questions that may lack a score
-
-
-class Markdown(str):
-    """Hold Markdown that JupyterLab renders; its text was escaped where it came from documents or models."""
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
 
 
 @dataclass(frozen=True)
@@ -116,16 +105,20 @@ def check_comparable(results: Sequence[RunResult]) -> None:
     first = results[0]
     for other in results[1:]:
         if other.data["fingerprint"] != first.data["fingerprint"]:
-            raise WorkbenchError(f"{first.config_id} and {other.config_id} ran on different data; compare runs on the same data set version")
+            raise WorkbenchError(
+                f"{first.config_id} and {other.config_id} ran on different data; compare runs on the same data set version"
+            )
         if other.example_ids != first.example_ids:
-            raise WorkbenchError(f"{first.config_id} and {other.config_id} answered different questions; use the same split, limit and seed")
+            raise WorkbenchError(
+                f"{first.config_id} and {other.config_id} answered different questions; use the same split, limit and seed"
+            )
 
 
 def compare(results: Sequence[RunResult], metric: str | None = None, baseline: str | None = None, seed: int = 0) -> Comparison:
     """Compare results question by question on one metric (default: their primary).
 
-    `baseline` is a config id, default the first result. Differences to it are simultaneous over all candidates (max-T); the tied set comes from
-    max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict.
+    `baseline` is a config id, default the first result. Differences to it are simultaneous over all candidates (max-T); the tied set comes
+    from max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict.
     """
     check_comparable(results)
     metric = metric or results[0].settings.primary
@@ -175,7 +168,10 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     if len(rows) == 1:
         return head + f"{best.label} scores {format_interval(best.interval)}. Nothing to compare: there is one candidate."
     if clusters < 2:
-        return head + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group says nothing about others: no difference can be shown."
+        return (
+            head
+            + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group says nothing about others: no difference shown."
+        )
     words = head + f"{best.label} scores highest, {format_interval(best.interval)}. "
     ties = [row for row in rows if row.tied and not row.best]
     if len(ties) == len(rows) - 1:
@@ -232,137 +228,17 @@ def format_difference(interval: stats.Interval) -> str:
     return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}], adjusted p {p}"
 
 
-def rows_of(comparison: Comparison, extra: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return one plain dict per candidate, best first: what tables, CSV and HTML show; `extra` metrics come as means."""
-    rows = []
-    for row in comparison.rows:
-        difference = row.difference
-        rows.append(
-            {
-                "configuration": row.label + (" (control)" if row.control else ""),
-                "n": row.interval.n,
-                comparison.metric: row.interval.mean,
-                "low": row.interval.low,
-                "high": row.interval.high,
-                "difference": difference.mean if difference else None,
-                "difference_low": difference.low if difference else None,
-                "difference_high": difference.high if difference else None,
-                "adjusted_p": difference.p if difference else None,
-                "tied_with_best": row.tied,
-                **{metric: row.result.interval(metric).mean for metric in extra},
-                "chunks": row.result.details.get("chunks"),
-            }
-        )
-    return rows
-
-
-def table(comparison: Comparison, extra: Sequence[str] = ()) -> Markdown:
-    """Render a comparison as a Markdown table for notebooks: means with intervals, differences to the baseline, tie marks."""
-    header = ["configuration", f"{comparison.metric} [95 %]", "difference to baseline [95 %, simultaneous]", "adjusted p", "tied with best", *extra, "chunks", "n"]
-    lines = []
-    for row in comparison.rows:
-        cells = [row.label + (" (control)" if row.control else ""), format_interval(row.interval)]
-        if row.difference is None:
-            cells += ["baseline", ""]
-        else:
-            difference, _, p = format_difference(row.difference).partition(", adjusted p ")
-            cells += [difference, p]
-        cells += ["●" if row.tied else ""]
-        cells += [f"{row.result.interval(metric).mean:.3f}" for metric in extra]
-        lines.append([*cells, str(row.result.details.get("chunks", "")), str(row.interval.n)])
-    return markdown_table(header, lines)
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
-    """Render a Markdown table; cells are escaped."""
-    lines = ["| " + " | ".join(escape(str(cell)) for cell in row) + " |" for row in (header, *rows)]
-    return Markdown("\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]]))
-
-
-def failures(result: RunResult, number: int = 3) -> Markdown:
-    """Render the questions that lost most, in full: the question, its evidence with the rank that reached it, and the first hits."""
-    if not result.failures:
-        return Markdown(f"No question lost anything on {result.settings.primary}.")
-    parts = []
-    for failure in result.failures[:number]:
-        lines = [f"**{escape(failure['question'])}** ({escape(failure['id'])}, {result.settings.primary} {failure['score']:.2f})", ""]
-        for unit in failure["evidence"]:
-            rank = f"first reached at rank {unit['rank']}" if unit["rank"] else "not retrieved"
-            lines += [f"- evidence in *{escape(unit['title'] or unit['document'])}*, {rank}: {quote(unit['text'])}"]
-        lines += [f"- hit {hit['rank']} from *{escape(hit['document'])}*: {quote(hit['text'])}" for hit in failure["hits"]]
-        parts.append("\n".join(lines))
-    return Markdown("\n\n".join(parts))
-
-
-def audit_table(results: Sequence[RunResult]) -> Markdown:
-    """Render the audit of several results: each check once, with how many results were ok and the worst message."""
-    order = {"ok": 0, "warning": 1, "error": 2}
-    found: dict[str, list[Check]] = {}
-    for result in results:
-        for check in result.audit:
-            found.setdefault(check.id, []).append(check)
-    rows = []
-    for checks in found.values():
-        worst = max(checks, key=lambda check: order[check.level])
-        rows.append([worst.id, worst.level, f"{sum(check.level == 'ok' for check in checks)}/{len(checks)}", worst.message])
-    return markdown_table(["check", "worst", "ok", "what was seen"], sorted(rows, key=lambda row: -order[row[1]]))
-
-
 def audit_errors(results: Sequence[RunResult]) -> list[str]:
     """Return the messages of failed audit checks."""
     return [f"{result.config_id} {check.id}: {check.message}" for result in results for check in result.audit if check.level == "error"]
 
 
-def quote(text: str) -> str:
-    """Render untrusted text on one line, escaped."""
-    return "“" + escape(" ".join(text.split())) + "”"
-
-
-def escape(text: str) -> str:
-    """Escape text for Markdown and HTML on one line, so that what stands in a document is shown and never interpreted.
-
-    Backslash and dollar stand in elements of their own: JupyterLab looks for formulas such as $x$ or \\(x\\) in the text that is left when
-    Markdown's escapes are gone, and one from a document could hide a link.
-    """
-    line = re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", " ", html.escape(text, quote=False))
-    return re.sub(r"[\\$`*_\[\]|#~]", lambda found: f"<span>&#{ord(found[0])};</span>" if found[0] in "\\$" else "\\" + found[0], line)
-
-
-def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return columns and rows over all data sets: varying settings first, then every metric with its bounds, never a measured time."""
-    fields = varying(results) or ["chunker", "chunk_size"]
-    columns = ["config_id", *fields]
-    rows = []
-    for result in sorted(results, key=lambda item: (item.settings.dataset, -item.interval(item.settings.primary).mean, item.config_id, item.settings.seed)):
-        row: dict[str, Any] = {"config_id": result.config_id} | {field: _plain(getattr(result.settings, field)) for field in fields}
-        row |= {"primary": result.settings.primary, "questions": len(result.example_ids), "chunks": result.details.get("chunks")}
-        for metric, summary in result.summary().items():
-            row |= {metric: summary["mean"], f"{metric}.low": summary["low"], f"{metric}.high": summary["high"], f"{metric}.unscored": summary["unscored"]}
-        row["audit_errors"] = sum(check.level == "error" for check in result.audit)
-        row["data_fingerprint"] = result.data["fingerprint"]
-        columns += [name for name in row if name not in columns]
-        rows.append(row)
-    return columns, rows
-
-
-def write_leaderboard(path: Path, results: Sequence[RunResult]) -> Path:
-    """Write leaderboard.csv: identical bytes for identical results, since it holds no measured time."""
-    columns, rows = leaderboard_rows(results)
-    return write_csv(path, columns, rows)
-
-
-def write_timings(path: Path, results: Sequence[RunResult]) -> Path:
-    """Write timings.csv: seconds by stage and what came from the cache."""
-    stages = sorted({stage for result in results for stage in result.timings})
-    counts = sorted({name for result in results for name in result.cache})
-    rows = [{"config_id": result.config_id} | dict(result.timings) | {f"cache_{name}": result.cache.get(name) for name in counts} for result in results]
-    return write_csv(path, ["config_id", *stages, *(f"cache_{name}" for name in counts)], rows)
-
-
 def find_baseline(results: Sequence[RunResult], wanted: Mapping[str, Any]) -> str:
     """Return the config id of the first result with these settings that is no control; without any wish, of the first result."""
     for result in results:
-        if all(getattr(result.settings, field) == value for field, value in wanted.items()) and not (wanted and is_control(result.settings)):
+        if all(getattr(result.settings, field) == value for field, value in wanted.items()) and not (
+            wanted and is_control(result.settings)
+        ):
             return result.config_id
     raise WorkbenchError(f"no result has the baseline's settings {dict(wanted)}")
 
@@ -379,7 +255,3 @@ def by_dataset(results: Sequence[RunResult]) -> Mapping[str, list[RunResult]]:
         free = (name, f"{name} ({place})", *(f"{name} ({place}, {number})" for number in range(2, len(groups) + 1)))
         names[next(title for title in free if title not in names)] = members
     return names
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool)) else repr(value)

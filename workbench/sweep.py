@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench import data, models, registry, report, report_html, storage
+from workbench import data, models, registry, report, report_files, report_html, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment import DEFAULT_EMBEDDERS, check_parts
@@ -170,8 +170,8 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
         outcome.results = list(unique.values())
         groups = report.by_dataset(outcome.results)
         outcome.baselines = {name: report.find_baseline(results, spec.baseline) for name, results in groups.items()}
-        report.write_leaderboard(folder / "leaderboard.csv", outcome.results)
-        report.write_timings(folder / "timings.csv", outcome.results)
+        report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
+        report_files.write_timings(folder / "timings.csv", outcome.results)
         command = f"workbench sweep params/{path.name}"
         title = folder.name.replace("_", " ")
         report_html.write_html(

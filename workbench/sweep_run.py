@@ -22,7 +22,7 @@ OUTPUT_LIMIT = 1_000_000  # characters of stored output of one cell
 def execute(notebook: Path, target: Path, run_id: str, parameters: Mapping[str, Any]) -> str:
     """Run a notebook and put its folder at `target` when it succeeded; return "" or the error text.
 
-    The folder then holds notebook.ipynb, result.json and record.json. What failed goes to failed/ beside the runs; `target` stays as it was.
+    The folder then holds notebook.ipynb, result.json and record.json. What failed goes to failed/ beside runs/; `target` stays as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".run-", dir=target.parent))

@@ -119,7 +119,7 @@ class Cache:
             part = list(keys[at : at + KEYS_PER_QUERY])
             query = f"SELECT rowid, key, value, digest FROM entries WHERE key IN ({','.join('?' * len(part))})"  # noqa: S608
             for row, key, value, digest in connection.execute(query, part):
-                if isinstance(value, bytes) and _digest(key, value) == digest:
+                if isinstance(key, str) and isinstance(value, bytes) and _digest(key, value) == digest:
                     found[key] = value
                 else:
                     bad.append((row,))

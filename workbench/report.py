@@ -170,7 +170,7 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     if clusters < 2:
         return (
             head
-            + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group says nothing about others: no difference shown."
+            + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group cannot show any difference."
         )
     words = head + f"{best.label} scores highest, {format_interval(best.interval)}. "
     ties = [row for row in rows if row.tied and not row.best]

@@ -1,9 +1,11 @@
 """Fixtures shared by the tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_corpus import write_corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,3 +17,49 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data sets are not here: {folder} (set WORKBENCH_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the path of one cache file for the whole session, so that real models embed a text once."""
+    return tmp_path_factory.mktemp("cache") / "cache.sqlite"
+
+
+@pytest.fixture
+def shared_cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make experiments use the session's cache instead of the project's."""
+    monkeypatch.setenv("WORKBENCH_CACHE", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make experiments use a new, empty cache."""
+    path = tmp_path / "own-cache.sqlite"
+    monkeypatch.setenv("WORKBENCH_CACHE", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Give a function from a language (en, ko) to the spec of a folder with 12 short documents and 24 questions."""
+    folders: dict[str, str] = {}
+
+    def spec(language: str) -> str:
+        if language not in folders:
+            folders[language] = f"folder:{write_corpus(tmp_path_factory.mktemp(language), language)}"
+        return folders[language]
+
+    return spec
+
+
+@pytest.fixture
+def stored_models() -> None:
+    """Skip unless the two default embedding models are in the store."""
+    from workbench import models
+    from workbench.experiment import DEFAULT_EMBEDDERS
+
+    for spec in DEFAULT_EMBEDDERS.values():
+        name = spec.partition(":")[2]
+        if not models.stored(name):
+            pytest.skip(f"run: workbench models pull {name}")

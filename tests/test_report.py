@@ -143,7 +143,7 @@ def test_labels_name_what_varies_shortly() -> None:
 
 def test_labels_leave_out_the_only_embedder_and_are_never_equal() -> None:
     lexical, dense = {"retriever": "bm25:word"}, {"retriever": "dense", "embedder": "hash", "index": "exact"}
-    assert report.labels([make_result({BUDGET: [1.0]}, **lexical), make_result({BUDGET: [1.0]}, **dense)]) == ["bm25:word", "dense"]
+    assert report.labels([make_result({BUDGET: [1.0]}, **lexical), make_result({BUDGET: [1.0]}, **dense)]) == ["bm25:word", "hash embedder · dense"]
     results = [make_result({BUDGET: [1.0]}, budgets=budgets) for budgets in ((512,), (512, 1024))]
     assert report.labels(results) == [f"the one configuration · {result.config_id}" for result in results]
 
@@ -250,7 +250,7 @@ def test_fixed_k_favours_larger_chunks() -> None:
 def test_controls_do_not_count_at_fixed_k() -> None:
     results = pair((0.5, 0.4), (0.8, 0.4))
     results += pair((1.0, 1.0), (0.1, 0.1), sizes=(1024, 2048), chunker="whole")[:1]
-    assert "agree: recursive · 64 tokens" in report.fixed_k_note(results, "recall@5", BUDGET)
+    assert "agree: 64 tokens" in report.fixed_k_note(results, "recall@5", BUDGET)
 
 
 def test_groups_of_one_name_are_all_kept() -> None:

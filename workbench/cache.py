@@ -95,7 +95,7 @@ class Cache:
             self._connection = None
         self.counts.damaged += 1
         with self._alone():
-            if self.path.stat().st_ino == self._inode:
+            if self.path.exists() and self.path.stat().st_ino == self._inode:
                 aside = f"{self.path.name}.damaged-{int(time.time())}-{secrets.token_hex(2)}"
                 for suffix in ("-shm", "-wal", ""):  # the log first: an empty database would take it for its own
                     with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The command line: `workbench evaluate | sweep | data | models | cache`.
+"""The command line: `workbench evaluate | sweep | data | models | cache`, and `demo | test | lab` as in the Makefile.
 
 Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
 """
@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from workbench import bootstrap
 from workbench.datatypes import WorkbenchError
 
 OK, LOSSES, USAGE, AUDIT, INTERRUPTED = 0, 1, 2, 3, 130
+STARTS = {"demo": "Compare chunk sizes on the demo documents.", "test": "Run the tests.", "lab": "Open the notebooks in JupyterLab."}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+# no rich markup: an error is one line, not a box that breaks it
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Check your data, or write a template to fill in.")
 models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
 cache_app = typer.Typer(no_args_is_help=True, help="Look at and clean the cache.")
@@ -75,41 +78,37 @@ def evaluate(
     allow_download: AllowDownload = False,
     as_json: JsonOutput = False,
 ) -> None:
-    """Evaluate one configuration: all metrics with intervals, and the audit."""
+    """Evaluate one configuration: metrics, intervals, audit."""
     from workbench import experiment, report
+    from workbench.cli_print import print_result
     from workbench.settings import Settings, parse_settings
     from workbench.storage import read_yaml
 
     given = locals()
-    values: dict[str, Any] = _mapping(read_yaml(settings_file), settings_file) if settings_file else {}
+    values = read_yaml(settings_file) if settings_file else {}
+    if not isinstance(values, dict):
+        raise WorkbenchError(f"{settings_file} must hold settings as 'name: value' lines")
     values |= {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
     if budget:
-        values["budgets"] = tuple(budget)
-    if option:
-        values["options"] = _merge_options(values.get("options", {}), option)
+        values["budgets"] = budget
     settings = parse_settings(values)
+    if option:
+        settings = settings.replace(options=_merge_options(settings.options, option))
     result = experiment.run(settings, cached=not no_cache, allow_download=allow_download)
-    timings = dict(result.timings)
-    if latency:
-        timings |= experiment.probe_latency(settings, allow_download=allow_download)
+    probe = experiment.probe_latency(settings, allow_download=allow_download) if latency else {}
     errors = report.audit_errors([result])
     if as_json:
-        record = result.to_json() | {"metrics": result.summary(), "timings": {name: round(value, 4) for name, value in timings.items()}}
+        record = result.to_json() | {"metrics": result.summary()}
+        record["timings"] |= {name: round(value, 4) for name, value in probe.items()}
         for bulky in ("scores", "examples", "clusters", "failures"):
             del record[bulky]
         typer.echo(json.dumps(record, ensure_ascii=False, indent=1))
     else:
-        _print_result(result, timings, errors)
+        print_result(result, probe, errors)
     raise typer.Exit(AUDIT if errors else LOSSES if result.data["losses"] else OK)
 
 
-def _mapping(record: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(record, dict):
-        raise WorkbenchError(f"{path} must hold settings as 'name: value' lines")
-    return {str(name): tuple(value) if name == "budgets" and isinstance(value, list) else value for name, value in record.items()}
-
-
-def _merge_options(options: dict[str, Any], given: Sequence[str]) -> dict[str, Any]:
+def _merge_options(options: Mapping[str, Mapping[str, Any]], given: Sequence[str]) -> dict[str, Any]:
     """Add "part.name=value" texts to an options mapping; values are read as JSON where they are JSON."""
     merged = {part: dict(knobs) for part, knobs in options.items()}
     for text in given:
@@ -124,46 +123,18 @@ def _merge_options(options: dict[str, Any], given: Sequence[str]) -> dict[str, A
     return merged
 
 
-def _print_result(result: Any, timings: dict[str, float], errors: Sequence[str]) -> None:
-    from workbench.report import format_interval
-
-    for error in errors:
-        typer.echo(f"AUDIT ERROR {error}", err=True)
-    shown = result.settings.model_dump()
-    typer.echo(
-        "  ".join(
-            f"{name}={shown[name]}"
-            for name in ("dataset", "chunker", "chunk_size", "chunk_overlap", "embedder", "retriever", "index", "top_k")
-        )
-    )
-    data = result.data
-    typer.echo(
-        f"{data['documents']} documents, {data['questions']} questions ({data['scored']} with evidence, "
-        f"{data['unanswerable']} unanswerable), "
-        f"{result.details['chunks']} chunks of {result.details['chunk_tokens_mean']} tokens on average ({result.settings.tokenizer})"
-    )
-    if result.details["top_k_clipped"]:
-        typer.echo(f"top_k {result.settings.top_k} was clipped to the {result.details['top_k_clipped']} chunks of the corpus")
-    for metric in result.scores:
-        interval = result.interval(metric)
-        mark = "  <- primary" if metric == result.settings.primary else ""
-        lost = f", {result.unscored(metric)} unscored" if result.unscored(metric) else ""
-        typer.echo(f"  {metric:<22} {format_interval(interval)}  n {interval.n}{lost}{mark}")
-    for check in result.audit:
-        if check.level != "ok":
-            typer.echo(f"  audit {check.level}: {check.id}: {check.message}")
-    typer.echo("  seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in timings.items()))
-    typer.echo("  cache: " + (", ".join(f"{name} {value}" for name, value in result.cache.items()) or "not used"))
-
-
 @app.command()
 def sweep(
     spec: Annotated[Path, typer.Argument(help="params/NAME.sweep.yaml")],
     fresh: Annotated[bool, typer.Option("--fresh", help="Run every point again; the cache is still used.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list the points; run nothing.")] = False,
 ) -> None:
-    """Run a notebook for every point of a sweep by papermill, and write leaderboard.csv, timings.csv and report.html."""
+    """Run a notebook for every point of a sweep.
+
+    What was done before is not run again. Writes leaderboard.csv, timings.csv and report.html.
+    """
     from workbench import report, sweep
+    from workbench.cli_print import print_leaderboard
 
     if dry_run:
         folder, points = sweep.plan(spec)
@@ -174,7 +145,10 @@ def sweep(
     outcome = sweep.run_sweep(spec, fresh=fresh, say=typer.echo)
     errors = report.audit_errors(outcome.results)
     for name, results in report.by_dataset(outcome.results).items():
-        _print_leaderboard(name, report.compare(results, baseline=outcome.baselines[name]))
+        try:
+            print_leaderboard(name, report.compare(results, baseline=outcome.baselines.get(name)))
+        except WorkbenchError as problem:
+            typer.echo(f"{name}: {problem}")
     for failure in outcome.failed:
         typer.echo(f"FAILED {failure['point']}", err=True)
     for error in errors:
@@ -183,25 +157,6 @@ def sweep(
     if outcome.results:
         typer.echo(str(_relative(outcome.folder / "report.html")))
     raise typer.Exit(AUDIT if errors else LOSSES if outcome.failed else OK)
-
-
-def _print_leaderboard(name: str, comparison: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from workbench.report import format_difference, format_interval
-
-    table = Table(title=f"{name}: {comparison.metric}, best first", title_justify="left")
-    for column in ("configuration", "mean [95 %]", "difference to baseline", "tied", "chunks"):
-        table.add_column(column, justify="right" if column == "chunks" else "left", overflow="fold")
-    for row in comparison.rows:
-        difference = format_difference(row.difference) if row.difference else "baseline"
-        title = row.label + (" (control)" if row.control else "")
-        table.add_row(title, format_interval(row.interval), difference, "●" if row.tied else "", str(row.result.details["chunks"]))
-    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
-    console.print(table)
-    console.print(comparison.verdict)
-    console.print()
 
 
 @data_app.command("template")
@@ -268,12 +223,15 @@ def models_show(name: str) -> None:
 @cache_app.command("stats")
 def cache_stats() -> None:
     """Show rows and bytes by part."""
-    for row in _cache().stats():
+    rows = _cache().stats()
+    for row in rows:
         typer.echo(f"{row['kind']:<10} {row['part']:<50} {row['rows']:>9} rows {row['bytes'] / 1e6:>9.1f} MB")
+    if not rows:
+        typer.echo("the cache is empty")
 
 
 @cache_app.command("prune")
-def cache_prune(days: Annotated[float, typer.Option(help="Remove rows older than so many days.")] = 90) -> None:
+def cache_prune(days: Annotated[float, typer.Option(min=0, help="Remove rows older than so many days.")] = 90) -> None:
     """Remove old rows."""
     typer.echo(f"{_cache().prune(days)} rows removed")
 
@@ -289,6 +247,18 @@ def _cache() -> Any:
     from workbench.storage import cache_file
 
     return Cache(cache_file())
+
+
+def _start(context: typer.Context) -> None:
+    try:
+        code = bootstrap.run(context.info_name or "", context.args)
+    except bootstrap.BootstrapError as error:
+        raise WorkbenchError(str(error)) from None
+    raise typer.Exit(code)
+
+
+for _word, _help in STARTS.items():
+    app.command(_word, help=_help, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(_start)
 
 
 def _relative(path: Path) -> Path:

@@ -12,6 +12,8 @@ from workbench import registry
 from workbench.datatypes import Embedder, Role, WorkbenchError
 from workbench.text import words
 
+SMALLEST_NORM = 1e-12  # below it float32 squares lose their digits, and the row would not be unit
+
 
 def unit_vectors(vectors: np.ndarray, texts: Sequence[str], source: str) -> np.ndarray:
     """Return the rows as unit float32; raise WorkbenchError for a row that is not finite or zero, quoting its text (VX1, VX4)."""
@@ -19,11 +21,20 @@ def unit_vectors(vectors: np.ndarray, texts: Sequence[str], source: str) -> np.n
     if vectors.ndim != 2 or len(vectors) != len(texts):
         raise WorkbenchError(f"{source} returned an array of shape {vectors.shape} for {len(texts)} texts")
     norms = np.linalg.norm(vectors, axis=1)
-    bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
+    bad = np.flatnonzero(~np.isfinite(norms) | (norms < SMALLEST_NORM))
     if len(bad):
-        kind = "a zero" if norms[bad[0]] == 0 else "a NaN or infinite"
+        kind = "a zero" if norms[bad[0]] < SMALLEST_NORM else "a NaN or infinite"
         raise WorkbenchError(f"{source} returned {kind} vector for {len(bad)} of {len(texts)} texts, first: {texts[bad[0]][:80]!r}")
     return vectors / norms[:, None]
+
+
+def check_options(batch_size: int, **prefixes: str | None) -> None:
+    """Raise WorkbenchError for a batch size that is no whole number above 0, or a prefix that is no text."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise WorkbenchError(f"embedder.batch_size {batch_size!r} must be a whole number of at least 1")
+    for name, prefix in prefixes.items():
+        if prefix is not None and not isinstance(prefix, str):
+            raise WorkbenchError(f"embedder.{name} {prefix!r} must be text")
 
 
 class HashEmbedder:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench import models
+from workbench import models, registry
 from workbench.datatypes import Role, WorkbenchError
-from workbench.embedding import unit_vectors
+from workbench.embedding import check_options, unit_vectors
 
 DTYPES = ("auto", "float32", "bfloat16")
 BUCKET = 16  # every text is padded to a multiple of this, whatever it is batched with: results are then equal bit for bit
@@ -38,9 +38,8 @@ class SentenceTransformersEmbedder:
         passage_prefix: str | None = None,
     ) -> None:
         if dtype not in DTYPES:
-            raise WorkbenchError(f"embedder.dtype {dtype!r} must be one of {', '.join(DTYPES)}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise WorkbenchError(f"embedder.batch_size {batch_size!r} must be a whole number of at least 1")
+            raise registry.unknown("embedder.dtype", str(dtype), DTYPES)
+        check_options(batch_size, query_prefix=query_prefix, passage_prefix=passage_prefix)
         self.model = models.resolve(argument, allow_download=allow_download)
         self.batch_size = batch_size
         self.dtype = native_dtype() if dtype == "auto" else dtype
@@ -66,20 +65,23 @@ class SentenceTransformersEmbedder:
 
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
         """Return unit vectors; texts of like length are batched."""
+        if not texts:
+            return np.zeros((0, 0), np.float32)
         import torch
 
+        lengths = self.lengths(texts, role)
         model = self._loaded
         prefixed = [self.prefixes[role] + text for text in texts]
         limit = model.max_seq_length or self.model.max_length
         vectors: list[Any] = [None] * len(prefixed)
-        for width, rows in self._batches(self.lengths(texts, role), limit):
+        for width, rows in self._batches(lengths, limit):
             features = model.preprocess([prefixed[row] for row in rows])
             padded = {name: _pad(tensor, width, model.tokenizer, name) for name, tensor in features.items() if torch.is_tensor(tensor)}
             with torch.inference_mode():
                 batch = model({name: tensor.to(model.device) for name, tensor in padded.items()})["sentence_embedding"]
             for row, vector in zip(rows, batch.float().cpu().numpy(), strict=True):
                 vectors[row] = vector
-        return unit_vectors(np.stack(vectors) if vectors else np.zeros((0, 0)), texts, self.fingerprint["name"])
+        return unit_vectors(np.stack(vectors), texts, self.fingerprint["name"])
 
     def _batches(self, lengths: np.ndarray, limit: int | None) -> Iterator[tuple[int, list[int]]]:
         """Give (padded width, row numbers) for texts that pad to one width."""
@@ -116,9 +118,12 @@ class SentenceTransformersEmbedder:
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-        model = SentenceTransformer(
-            str(self.model.path), local_files_only=True, trust_remote_code=False, model_kwargs={"dtype": getattr(torch, self.dtype)}
-        )
+        try:
+            model = SentenceTransformer(
+                str(self.model.path), local_files_only=True, trust_remote_code=False, model_kwargs={"dtype": getattr(torch, self.dtype)}
+            )
+        except (OSError, ValueError) as error:
+            raise WorkbenchError(f"the model {self.model.name!r} cannot be loaded: {error}") from None
         if self.model.max_length:
             model.max_seq_length = self.model.max_length
         return model.eval()

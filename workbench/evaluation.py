@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.metadata
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +14,9 @@ import numpy as np
 
 from workbench import metrics, stats
 from workbench.datatypes import Dataset, Example, Hit, Retriever, WorkbenchError
+from workbench.index import ExactIndex
 from workbench.packing import Context, pack
+from workbench.retrieval import HybridRetriever
 from workbench.settings import Settings, parse_settings
 from workbench.storage import read_json, write_json
 from workbench.tokens import TokenTable
@@ -21,6 +25,8 @@ RANKS = (1, 3, 5, 10)
 FORMAT = 1  # of result files
 FAILURES = 3  # questions and hits shown in full
 EXCERPT = 600  # characters
+PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
+MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,22 @@ class RunResult:
                 cache=record["cache"],
                 versions=record["versions"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkbenchError(f"not a complete result record: {error!r}") from None
         if any(len(values) != len(result.example_ids) for values in scores.values()) or len(result.clusters) != len(result.example_ids):
             raise WorkbenchError("not a complete result record: scores and questions differ in number")
         return result
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the installed packages that decide results; imports none of them."""
+    versions = {}
+    for package in (*PACKAGES, *MODEL_PACKAGES):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def save_results(path: Path, results: Sequence[RunResult]) -> Path:
@@ -165,6 +182,20 @@ def retrieve_to_fill(
     return hits, contexts
 
 
+def ann_recall(retriever: Any, examples: Sequence[Example], hits: Sequence[Sequence[Hit]], k: int) -> float:
+    """Return the share of the k hits by exact search that are among the first k hits by an approximate index (VX11)."""
+    exact = copy.copy(retriever)
+    dense = exact
+    if isinstance(exact, HybridRetriever):
+        dense = exact.dense = copy.copy(exact.dense)
+    dense.index = ExactIndex(dense.index.vectors, [chunk.id for chunk in dense.chunks])
+    shares = []
+    for found, right in zip(hits, exact.retrieve(examples, k), strict=True):
+        if right:
+            shares.append(len({hit.chunk.id for hit in found[:k]} & {hit.chunk.id for hit in right}) / len(right))
+    return float(np.mean(shares)) if shares else 1.0
+
+
 def score(
     dataset: Dataset, hits: Sequence[Sequence[Hit]], contexts: Sequence[Context], settings: Settings, tables: Mapping[str, TokenTable]
 ) -> dict[str, np.ndarray]:
@@ -184,8 +215,8 @@ def score(
 def worst_questions(dataset: Dataset, hits: Sequence[Sequence[Hit]], scores: np.ndarray) -> Iterator[dict[str, Any]]:
     """Give the questions that lost most, in full, ties in order of their ids: plain JSON values."""
     documents = {document.id: document for document in dataset.documents}
-    order = sorted(range(len(scores)), key=lambda row: (scores[row], dataset.examples[row].id))
-    for row in [row for row in order if scores[row] < 1][:FAILURES]:
+    lost = [row for row in range(len(scores)) if scores[row] < 1]  # not the unscored ones
+    for row in sorted(lost, key=lambda row: (scores[row], dataset.examples[row].id))[:FAILURES]:
         example = dataset.examples[row]
         ranks = metrics.first_ranks(hits[row], example)
         evidence = []

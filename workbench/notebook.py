@@ -17,7 +17,8 @@ from workbench.settings import Settings
 from workbench.storage import fingerprint, read_json
 
 TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
-SECRET_NAME = re.compile(r"(api_?key|secret|password|passwd|access_?token|auth_?token|credential)", re.IGNORECASE)
+ANNOTATION = re.compile(f"({'|'.join(TYPES)})|list\\[({'|'.join(TYPES)})]")
+SECRET_NAME = re.compile(r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])token$", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{12,})")
 
 
@@ -37,7 +38,7 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("cells"), list):
         raise WorkbenchError(f"{path} is not a notebook")
-    return [cell for cell in record["cells"] if cell.get("cell_type") == "code" and source(cell).strip()]
+    return [cell for cell in record["cells"] if isinstance(cell, dict) and cell.get("cell_type") == "code" and source(cell).strip()]
 
 
 def source(cell: Mapping[str, Any]) -> str:
@@ -57,24 +58,31 @@ def declared_parameters(path: Path) -> dict[str, Parameter]:
     if len(cells) != 1:
         raise WorkbenchError(f"{path.name} must have exactly one code cell tagged 'parameters', it has {len(cells)}")
     text = source(cells[0])
-    lines = text.splitlines()
-    parameters = {}
-    for node in ast.parse(text).body:
+    try:
+        nodes = ast.parse(text).body
+        lines = re.split(rb"\r\n?|\n", text.encode())  # as ast counts: bytes, and only these line ends
+    except (SyntaxError, ValueError) as error:
+        raise WorkbenchError(f"{path.name}, parameters cell: {error}") from None
+    parameters: dict[str, Parameter] = {}
+    for node in nodes:
         line = lines[node.lineno - 1]
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
-            raise WorkbenchError(f"{path.name}, parameters cell: {line!r} must read 'name: type = literal  # help'")
-        annotation = ast.unparse(node.annotation)
-        name, _, item = annotation.partition("[")
-        if name not in TYPES:
-            raise WorkbenchError(
-                f"{path.name}, parameter {node.target.id}: type {annotation!r} must be one of {', '.join(TYPES)} or list[...]"
-            )
+        shown = line.decode("utf-8", "replace").strip()
+        declares = isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
+        if not declares or node.lineno != node.end_lineno or line.count(b"=") != 1:  # papermill reads no line with another "="
+            raise WorkbenchError(f"{path.name}, parameters cell: {shown!r} must read 'name: type = literal  # help', without another '='")
+        place = f"{path.name}, parameter {node.target.id}"
+        if node.target.id in parameters:
+            raise WorkbenchError(f"{place}: declared twice")
+        kind = ANNOTATION.fullmatch(ast.unparse(node.annotation))
+        if not kind:
+            raise WorkbenchError(f"{place}: type {ast.unparse(node.annotation)!r} must be one of {', '.join(TYPES)} or list[one of them]")
         try:
             default = ast.literal_eval(node.value)
-        except ValueError:
-            raise WorkbenchError(f"{path.name}, parameter {node.target.id}: the default must be a literal") from None
-        comment = line[node.end_col_offset :].partition("#")[2].strip() if node.lineno == node.end_lineno else ""
-        parameter = Parameter(node.target.id, name, item.rstrip("]") or None, default, comment)
+        except (ValueError, TypeError):
+            raise WorkbenchError(f"{place}: the default must be a literal") from None
+        comment = line[node.end_col_offset :].decode().partition("#")[2].strip()
+        parameter = Parameter(node.target.id, kind[1] or "list", kind[2], default, comment)
+        refuse_secrets(parameter.name, default, path.name)
         check_value(parameter, default, f"{path.name}, default of")
         parameters[parameter.name] = parameter
     return parameters
@@ -97,14 +105,15 @@ def check_parameters(declared: Mapping[str, Parameter], values: Mapping[str, Any
 def check_value(parameter: Parameter, value: Any, place: str) -> None:
     """Raise WorkbenchError unless the value has the declared type and is plain JSON."""
     try:
-        plain = json.loads(json.dumps(value, allow_nan=False)) == value
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # no half of a surrogate pair
+        plain = json.loads(text) == value
     except (TypeError, ValueError):
         plain = False
     if not plain:
         raise WorkbenchError(f"{place} {parameter.name}: {value!r} is not plain JSON (no NaN, tuples, dates or numpy numbers)")
     if not _is(value, parameter.type):
         raise WorkbenchError(f"{place} {parameter.name}: expected {parameter.type}, got {value!r} ({type(value).__name__})")
-    if parameter.item in TYPES:
+    if parameter.item:
         for item in value:
             if not _is(item, parameter.item):
                 raise WorkbenchError(
@@ -117,9 +126,12 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def refuse_secrets(name: str, value: Any, place: str) -> None:
-    """Raise WorkbenchError for a parameter that looks like a secret: parameters are stored in every output (SC1)."""
-    if SECRET_NAME.search(name) or SECRET_VALUE.search(json.dumps(value, default=str)):
+    """Raise WorkbenchError for a parameter that looks like a secret, or holds one: parameters are stored in every output (SC1)."""
+    if SECRET_NAME.search(name) or (isinstance(value, str) and SECRET_VALUE.search(value)):
         raise WorkbenchError(f"{place}: parameter {name!r} looks like a secret; put it into an environment variable instead")
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in inner:
+        refuse_secrets(f"{name}.{key}", item, place)
 
 
 def settings_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -132,5 +144,7 @@ def settings_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         if name in Settings.model_fields:
             points = [point | {name: value} for point in points]
         elif singular and isinstance(value, list):
+            if not value:
+                raise WorkbenchError(f"{name} is empty; it needs at least one {singular}")
             points = [point | {singular: item} for point in points for item in value]
     return points

@@ -65,15 +65,17 @@ def varying(results: Sequence[RunResult]) -> list[str]:
 
 
 def label(settings: Settings, fields: Sequence[str]) -> str:
-    """Name a configuration by the fields that vary, shortly: "recursive 256", "whole document", "bm25:word"."""
-    words = []
+    """Name a configuration by the fields that vary, shortly: "recursive · 256 tokens", "whole document", "bm25:word"."""
+    words = ["whole document"] if settings.chunker == "whole" else []
+    if settings.retriever == "random" and "retriever" not in fields:
+        words.append("random chunks")
+    if settings.embedder == "hash" and "embedder" not in fields:
+        words.append("hash embedder")
     for field in fields:
         value = getattr(settings, field)
-        if settings.chunker == "whole" and field in ("chunk_size", "chunk_overlap"):
+        if settings.chunker == "whole" and field in ("chunker", "chunk_size", "chunk_overlap"):
             continue
-        if field == "chunker" and value == "whole":
-            words.append("whole document")
-        elif field == "options":
+        if field == "options":
             words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
         elif field in ("embedder", "index") and value == "none":
             continue
@@ -89,8 +91,12 @@ def label(settings: Settings, fields: Sequence[str]) -> str:
 
 
 def labels(results: Sequence[RunResult]) -> list[str]:
-    """Name each result by the settings that vary, an embedder or index only where there are several; equal names get their config id."""
-    fields = [field for field in varying(results) if field not in HIDDEN_FIELDS or field == "options"]
+    """Name each result by the settings that vary between candidates; the whole-document and random controls by what they are.
+
+    An embedder or index is named only where there are several; equal names get their config id.
+    """
+    candidates = [result for result in results if not is_control(result.settings)]
+    fields = [field for field in varying(candidates if len(candidates) > 1 else results) if field not in HIDDEN_FIELDS or field == "options"]
     for field in ("embedder", "index"):
         if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
             fields.remove(field)
@@ -168,10 +174,7 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     if len(rows) == 1:
         return head + f"{best.label} scores {format_interval(best.interval)}. Nothing to compare: there is one candidate."
     if clusters < 2:
-        return (
-            head
-            + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group cannot show any difference."
-        )
+        return head + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group cannot show any difference."
     words = head + f"{best.label} scores highest, {format_interval(best.interval)}. "
     ties = [row for row in rows if row.tied and not row.best]
     if len(ties) == len(rows) - 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from workbench.evaluation import Check, RunResult
 from workbench.report import Comparison, format_difference, format_interval
@@ -47,6 +48,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Mark
     """Render a Markdown table; cells are escaped."""
     lines = ["| " + " | ".join(escape(str(cell)) for cell in row) + " |" for row in (header, *rows)]
     return Markdown("\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]]))
+
+
+def data_table(data: Mapping[str, Any]) -> Markdown:
+    """Render what a run says of its data (RunResult.data) as a table of one row."""
+    names = ("name", "language", "documents", "groups", "questions", "scored", "unanswerable", "losses")
+    return markdown_table(["data set", *names[1:]], [[str(data[name]) for name in names]])
 
 
 def failures(result: RunResult, number: int = 3) -> Markdown:

@@ -103,6 +103,12 @@ def parse_settings(values: Mapping[str, Any]) -> Settings:
         raise WorkbenchError("invalid settings: " + "; ".join(problems)) from None
 
 
+def collect_settings(namespace: Mapping[str, Any], **changes: Any) -> Settings:
+    """Build Settings from the variables of a notebook that are named like a field, and these changes."""
+    values = {name: namespace[name] for name in Settings.model_fields if name in namespace}
+    return parse_settings({**values, **changes})
+
+
 def unknown_field(name: str) -> str:
     """Say that no setting has this name, with the nearest one."""
     near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench import data, models, registry, report, report_files, report_html, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
-from workbench.experiment import DEFAULT_EMBEDDERS, check_parts
+from workbench.experiment import Prepared, check_parts, resolve
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
+from workbench.text import guess_language
+from workbench.tokens import SimpleTokenizer
 
 SUFFIX = ".sweep.yaml"
 NO_EFFECT_ON_NUMBERS = re.compile(r"(report|widgets|fonts|cli|sweep|bootstrap|__main__|__init__|notebook)")
@@ -68,23 +72,25 @@ def load_spec(path: Path) -> SweepSpec:
     record = storage.read_yaml(path)
     if not isinstance(record, dict):
         raise WorkbenchError(f"{path} must be a mapping with 'notebook', 'fixed' and 'grid'")
-    for name in record.get("baseline") or {}:
-        if name not in Settings.model_fields:
-            raise registry.unknown(f"setting in {path.name}, baseline:", str(name), Settings.model_fields)
     for name in record:
         if name not in SweepSpec.model_fields:
             raise registry.unknown(f"field in {path.name}:", str(name), SweepSpec.model_fields)
     try:
-        return SweepSpec(**record)
+        spec = SweepSpec(**record)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise WorkbenchError(f"{path}: {problems}") from None
+    for name in spec.baseline:
+        if name not in Settings.model_fields:
+            raise registry.unknown(f"setting in {path.name}, baseline:", name, Settings.model_fields)
+    return spec
 
 
 def plan(path: Path) -> tuple[Path, list[Point]]:
     """Return the output folder and every point of a sweep, checked against the notebook, the settings and the data; start nothing.
 
-    Raise WorkbenchError for the first point that could not run, or when two points are the same.
+    Relative paths in the spec count from the project's folder. Raise WorkbenchError for the first point that could not run, or when two
+    points are the same.
     """
     spec = load_spec(path)
     root = storage.home(path.parent)
@@ -96,13 +102,16 @@ def plan(path: Path) -> tuple[Path, list[Point]]:
     if twice:
         raise WorkbenchError(f"{path.name}: {', '.join(twice)} stands in both 'fixed' and 'grid'")
     folder = root / "outputs" / path.name.removesuffix(SUFFIX).removesuffix(".yaml")
+    if re.search("[{}]", str(folder)):
+        raise WorkbenchError(f"{folder}: papermill takes braces in a path for parameters; rename the folder or the spec")
     code = [code_fingerprint(notebook), package_fingerprint()]
     points: dict[str, Point] = {}
-    fingerprints: dict[str, Any] = {}
+    prepared: dict[str, Prepared] = {}
     for values in itertools.product(*spec.grid.values()):
         varied = dict(zip(spec.grid, values, strict=True))
         parameters = check_parameters(declared, {**spec.fixed, **varied}, path.name)
-        inputs = [_input_fingerprints(values, fingerprints) for values in settings_of(parameters)]
+        with contextlib.chdir(root):  # as the kernels will
+            inputs = [_input_fingerprints(settings, prepared) for settings in settings_of(parameters)]
         run_id = storage.fingerprint([code, parameters, inputs])[:12]
         if run_id in points:
             raise WorkbenchError(f"{path.name}: the point {varied} stands twice in the grid")
@@ -111,18 +120,18 @@ def plan(path: Path) -> tuple[Path, list[Point]]:
     return folder, list(points.values())
 
 
-def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Any]) -> list[Any]:
-    """Check one configuration's settings and return the fingerprints of its data and model."""
+def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -> list[str]:
+    """Check one configuration as its run will, and return the fingerprints of its data and models."""
     settings = parse_settings(values)
     check_parts(settings)
     if settings.dataset not in known:
-        known[settings.dataset] = data.load(settings.dataset).fingerprint
-    embedders = list(DEFAULT_EMBEDDERS.values()) if settings.embedder == "auto" else [settings.embedder]
-    for embedder in embedders:
-        name, argument = registry.split_spec(embedder)
-        if name == "st" and embedder not in known:
-            known[embedder] = models.resolve(argument or "").fingerprint
-    return [known[settings.dataset], *(known.get(embedder) for embedder in embedders)]
+        dataset = data.load(settings.dataset)
+        language = guess_language(" ".join(document.text[:300] for document in dataset.documents[:200]))
+        known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, language)
+    settings = resolve(settings, known[settings.dataset])
+    embedder, model = registry.split_spec(settings.embedder)
+    names = [model or ""] * (embedder == "st") + [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
+    return [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
 
 
 def package_fingerprint() -> str:
@@ -165,31 +174,42 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
             outcome.skipped += 1
             say(f"[{number}/{len(points)}] {point.label}: done before")
         outcome.results += results or []
+    unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
+    outcome.results = list(unique.values())
     if outcome.results:
-        unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
-        outcome.results = list(unique.values())
-        groups = report.by_dataset(outcome.results)
-        outcome.baselines = {name: report.find_baseline(results, spec.baseline) for name, results in groups.items()}
+        for name, results in report.by_dataset(outcome.results).items():
+            try:
+                outcome.baselines[name] = report.find_baseline(results, spec.baseline)
+            except WorkbenchError as problem:  # its run failed, say; the others still count
+                say(f"{name}: {problem}; differences are to the first result instead")
         report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report_files.write_timings(folder / "timings.csv", outcome.results)
-        command = f"workbench sweep params/{path.name}"
-        title = folder.name.replace("_", " ")
         report_html.write_html(
-            folder / "report.html", outcome.results, title, command=command, baseline=outcome.baselines, failed=outcome.failed
+            folder / "report.html",
+            outcome.results,
+            folder.name.replace("_", " "),
+            command=f"workbench sweep {shlex.quote(_from_root(path))}",
+            baseline=outcome.baselines,
+            failed=outcome.failed,
         )
     return outcome
 
 
+def _from_root(path: Path) -> str:
+    path, root = path.resolve(), storage.home(path.parent)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
 def finished(point: Point) -> list[RunResult] | None:
-    """Return the results of a run that ended well, else None: only our own record and result file count (PM1)."""
+    """Return the results of a run that ended well, else None: only our own record and an unchanged result file count (PM1)."""
+    result = point.folder / "result.json"
     try:
         record = storage.read_json(point.folder / "record.json")
-        results = load_results(point.folder / "result.json")
-    except WorkbenchError:
+        if not isinstance(record, dict) or record.get("run_id") != point.run_id or record.get("result") != storage.sha256_file(result):
+            return None
+        return load_results(result)
+    except (WorkbenchError, FileNotFoundError):
         return None
-    expected = {"run_id": point.run_id, "result": storage.sha256_file(point.folder / "result.json")}
-    intact = isinstance(record, dict) and all(record.get(name) == value for name, value in expected.items())
-    return results if intact else None
 
 
 def _sweep_leftovers(runs: Path) -> None:

@@ -1,0 +1,432 @@
+"""The audit: each fault makes its check speak and no other, sound runs pass however small, controls that should lose are no faults (ST5)."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_corpus import write_corpus
+
+from workbench import audit_checks, chunking, data, embedding, experiment, metrics, retrieval
+from workbench.audit import CHECKS, audit
+from workbench.audit_checks import Evidence
+from workbench.datatypes import Chunk, Dataset, Document, Example, Hit, Role, Span
+from workbench.embedding import HashEmbedder
+from workbench.models import LocalModel
+from workbench.settings import Settings
+from workbench.tokens import SimpleTokenizer, token_tables
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+SMALL = {"tokenizer": "simple", "chunk_size": 16, "top_k": 3, "budgets": (16, 64)}
+MODEL = LocalModel("made", Path("made"), "0", "fp32", ("en",), 32, {"query": "query: ", "passage": "passage: "}, "MIT")
+
+
+class Model:
+    """Embed like `hash`, with prefixes that make a difference, and say what a local model says of itself."""
+
+    model = MODEL
+    prefixes: Mapping[str, str] = {"query": "query: ", "passage": "passage: "}
+
+    def __init__(self) -> None:
+        self.hash = HashEmbedder(dimension=512)
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        return {"name": "model", "version": 1, "prefixes": dict(self.prefixes)}
+
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        return self.hash.encode([self.prefixes[role] + text for text in texts], role)
+
+    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        return np.array([len(text.split()) for text in texts])
+
+
+def levels(checks: Sequence[Any]) -> dict[str, str]:
+    """Return the checks that are not ok, with their levels."""
+    return {check.id: check.level for check in checks if check.level != "ok"}
+
+
+def spoken(spec: str, **changes: Any) -> dict[str, str]:
+    """Run an experiment and return what its audit found."""
+    return levels(experiment.run(Settings(dataset=spec, **{"retriever": "bm25"} | SMALL | changes)).audit)
+
+
+def message(run: Evidence, name: str) -> str:
+    return CHECKS[name](run).message
+
+
+@pytest.fixture
+def evidence_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evidence]:
+    """Give a function that runs an experiment and returns what its audit looked at."""
+
+    def run(spec: str, **changes: Any) -> Evidence:
+        seen: list[Evidence] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(experiment, "audit", lambda evidence: seen.append(evidence) or audit(evidence))
+            experiment.run(Settings(dataset=spec, **SMALL | changes))
+        return seen[0]
+
+    return run
+
+
+@pytest.fixture
+def good(small, evidence_of) -> Evidence:
+    """Give what the audit of a sound run looks at: a model with prefixes on the small English corpus."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(embedding.EMBEDDERS, "model", Model)
+        run = evidence_of(small("en"), embedder="model")
+    assert levels(audit(run)) == {}
+    return run
+
+
+# --- sound runs -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", ["demo-en", "demo-ko"])
+@pytest.mark.parametrize(
+    "changes", [{"retriever": "bm25"}, {"embedder": "hash"}, {"retriever": "random"}, {"retriever": "bm25", "chunker": "whole"}]
+)
+def test_sound_runs_on_the_demo_pass_every_check(spec: str, changes: dict) -> None:
+    result = experiment.run(Settings(dataset=spec, tokenizer="simple", **changes))
+    assert levels(result.audit) == {}
+    assert [check.id for check in result.audit] == list(CHECKS)
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("retriever", ["bm25", "dense", "hybrid", "random"])
+def test_sound_runs_on_a_small_corpus_pass_every_check(small, language: str, retriever: str) -> None:
+    for seed in range(5):
+        assert spoken(small(language), retriever=retriever, embedder="hash", seed=seed) == {}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"top_k": 100}, {"chunker": "whole"}, {"retriever": "random"}, {"retriever": "dense", "embedder": "hash"}]
+)
+def test_one_document_and_one_question_are_only_too_few(tmp_path: Path, changes: dict) -> None:
+    (tmp_path / "a.md").write_text("The sky is blue. Grass is green. Snow is white. Coal is black and burns well.", encoding="utf-8")
+    question = {"id": "q", "question": "Is snow white?", "evidence": [[{"document": "a", "quote": "Snow is white."}]]}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(question), encoding="utf-8")
+    assert spoken(f"folder:{tmp_path}", budgets=(8,), chunk_size=6, **changes) == {"few_clusters": "warning"}
+
+
+def test_document_gold_passes(tmp_path: Path) -> None:
+    names = [f"d{number}" for number in range(40)]
+    rows = {
+        "corpus.jsonl": [{"_id": name, "title": "", "text": f"word{name} and other text"} for name in names],
+        "queries.jsonl": [{"_id": f"q-{name}", "text": f"word{name}"} for name in names],
+    }
+    for file, records in rows.items():
+        (tmp_path / file).write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    (tmp_path / "qrels").mkdir()
+    judgements = "".join(f"q-{name}\t{name}\t{1 + number % 2}\n" for number, name in enumerate(names))
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements, encoding="utf-8")
+    assert spoken(f"beir:{tmp_path}", chunker="whole") == {}
+
+
+def test_random_control_allows_rare_evidence(good: Evidence) -> None:
+    """One chunk of 2000 is drawn once in a while; a rule of five standard deviations would then call the metric wrong."""
+    text = "word " * 2000
+    document = Document("d", text)
+    chunks = [Chunk(Span("d", at, at + 4), "word") for at in range(0, len(text), 5)]
+    example = Example("q", "word?", evidence=((Span("d", 5000, 5004),),))
+    tables = token_tables([document], SimpleTokenizer())
+    for seed in range(30):
+        rare = replace(
+            good, settings=Settings(seed=seed, top_k=1), dataset=Dataset("d", (document,), (example,)), chunks=chunks, tables=tables
+        )
+        assert CHECKS["random"](rare).level == "ok", seed
+
+
+# --- faults in hits and scores ----------------------------------------------------------------------------------------------------
+
+
+def changed(run: Evidence, metric: str, value: float) -> Evidence:
+    """Return the run with another score for its first question."""
+    values = run.scores[metric].copy()
+    values[0] = value
+    return replace(run, scores={**run.scores, metric: values})
+
+
+def reranked(hits: Sequence[Hit]) -> list[Hit]:
+    return [Hit(hit.chunk, hit.score, rank) for rank, hit in enumerate(hits, start=1)]
+
+
+def first_hits(run: Evidence, hits: Sequence[Hit]) -> Evidence:
+    return replace(run, hits=[list(hits), *run.hits[1:]])
+
+
+def first_example(run: Evidence, **changes: Any) -> Evidence:
+    first, *others = run.dataset.examples
+    return replace(run, dataset=replace(run.dataset, examples=(replace(first, **changes), *others)))
+
+
+FAULTS: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
+    "nDCG of 2.13 (D15)": ("bounded", "error", lambda run: changed(run, "ndcg@3", 2.13)),
+    "negative score": ("bounded", "error", lambda run: changed(run, "token_iou@1", -0.1)),
+    "infinite score": ("bounded", "error", lambda run: changed(run, "map@1", np.inf)),
+    "recall falls with k": ("monotone", "error", lambda run: changed(changed(run, "recall@1", 1.0), "recall@3", 0.5)),
+    "hit falls with k": ("monotone", "error", lambda run: changed(changed(run, "hit@1", 1.0), "hit@3", 0.0)),
+    "MRR falls with k (D29)": ("monotone", "error", lambda run: changed(changed(run, "mrr@1", 1.0), "mrr@3", 0.5)),
+    "evidence recall falls with the budget": (
+        "monotone",
+        "error",
+        lambda run: changed(changed(run, "evidence_recall@16t", 0.9), "evidence_recall@64t", 0.8),
+    ),
+    "ranking turned round": ("ranks_in_order", "error", lambda run: first_hits(run, [run.hits[0][0], *reranked(run.hits[0])[:0:-1]])),
+    "rank from 0 (D30)": ("ranks_in_order", "error", lambda run: first_hits(run, [replace(hit, rank=hit.rank - 1) for hit in run.hits[0]])),
+    "the same chunk twice": ("duplicate_ids", "error", lambda run: first_hits(run, reranked([run.hits[0][0], *run.hits[0]]))),
+    "chunk id twice": (
+        "duplicate_ids",
+        "error",
+        lambda run: replace(run, chunks=[*run.chunks, *run.chunks], texts=[*run.texts, *run.texts]),
+    ),
+    "question id twice": ("duplicate_ids", "error", lambda run: first_example(run, id=run.dataset.examples[1].id)),
+    "4 % unscored": ("unscored", "error", lambda run: changed(run, "evidence_recall@16t", np.nan)),
+    "stale vectors (D2, VX8)": ("roles", "error", lambda run: first_hits(run, [replace(hit, score=hit.score / 2) for hit in run.hits[0]])),
+    "the model asks for other prefixes": (
+        "roles",
+        "warning",
+        lambda run: replace(run, model=replace(MODEL, prefixes={"query": "q: ", "passage": ""})),
+    ),
+    "evidence stands in another part of the split": ("leakage", "error", lambda run: replace(run, elsewhere={"d02"})),
+    "chunks longer than the model reads (VX7)": ("truncated", "warning", lambda run: replace(run, model=replace(MODEL, max_length=3))),
+    "a model for another language (VX9)": ("language", "warning", lambda run: replace(run, model=replace(MODEL, languages=("ko",)))),
+    "eleven groups": (
+        "few_clusters",
+        "warning",
+        lambda run: replace(run, clusters=["d02" if name == "d01" else name for name in run.clusters]),
+    ),
+    "a budget above the corpus": (
+        "saturated",
+        "warning",
+        lambda run: replace(run, settings=run.settings.replace(budgets=(512,), primary="evidence_recall@512t")),
+    ),
+    "k above the corpus": ("saturated", "warning", lambda run: replace(run, settings=run.settings.replace(primary="recall@100"))),
+    "losses": ("unresolved", "warning", lambda run: replace(run, dataset=replace(run.dataset, losses=("a.md was skipped",)))),
+    "an index that misses hits (D17)": ("ann_recall", "warning", lambda run: replace(run, ann_recall=0.94)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_found_by_its_check_alone(good: Evidence, fault: str) -> None:
+    check, level, plant = FAULTS[fault]
+    assert levels(audit(plant(good))) == {check: level}
+
+
+def test_little_is_tolerated(good: Evidence) -> None:
+    assert levels(audit(replace(good, ann_recall=0.95))) == {}
+    twice = first_hits(good, [replace(hit, score=hit.score + 1e-12 * hit.rank) for hit in good.hits[0]])
+    assert levels(audit(twice)) == {}
+    many = replace(good, scores={"recall@3": np.r_[np.nan, np.ones(49)]})
+    assert CHECKS["unscored"](many).level == "ok"
+    assert CHECKS["bounded"](replace(good, scores={"recall@3": np.full(3, np.nan)})).level == "ok"
+
+
+# --- faults in parts, found in a whole run ----------------------------------------------------------------------------------------
+
+
+def test_oracle_finds_a_chunker_that_loses_text(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lossy(chunking.RecursiveChunker):
+        def chunk(self, document: Document) -> list[Chunk]:
+            return [chunk for chunk in super().chunk(document) if "31 December" not in chunk.text]
+
+    monkeypatch.setitem(chunking.CHUNKERS, "lossy", Lossy)
+    assert spoken(small("en"), chunker="lossy") == {"oracle": "error"}
+
+
+def test_oracle_finds_a_chunker_that_cuts_evidence(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of evidence is still touched, but its end is in no chunk: budget recall alone can see that."""
+
+    class Cutting(chunking.WholeChunker):
+        def chunk(self, document: Document) -> list[Chunk]:
+            return [
+                chunking.make_chunk(document, start, end - 4) for chunk in super().chunk(document) for start, end in [(0, chunk.span.end)]
+            ]
+
+    monkeypatch.setitem(chunking.CHUNKERS, "cutting", Cutting)
+    assert spoken(small("en"), chunker="cutting", top_k=2) == {"oracle": "error"}
+
+
+def test_a_metric_that_wants_all_of_the_evidence_fails_the_oracle(good: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "ndcg", lambda found, gains, k: 0.9)
+    assert levels(audit(good)) == {"oracle": "error"}
+
+
+def test_a_metric_that_ignores_the_gold_fails_both_controls_that_vary_hits_and_gold(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random hits then score 1 as well, and so does foreign evidence: one fault that both controls must see."""
+    monkeypatch.setattr(metrics, "recall", lambda ranks, k: 1.0)
+    assert spoken(small("en")) == {"random": "error", "shuffled_gold": "error"}
+    assert spoken(small("en"), limit=5)["random"] == "error"
+
+
+def test_d28_a_metric_that_takes_the_whole_document_fails_the_random_control(good: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judging documents instead of spans gives random chunks several times what chance gives; hits still fit their own questions best."""
+    monkeypatch.setattr(metrics, "touches", lambda span, unit: any(span.document_id == other.document_id for other in unit))
+    assert levels(audit(good)) == {"random": "error"}
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_gold_of_other_questions_is_found(small, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a warning: a retriever that finds nothing looks the same."""
+    load = data.load
+
+    def rotated(spec: str) -> Dataset:
+        dataset = load(spec)
+        scored = [example for example in dataset.examples if example.evidence]
+        examples = [replace(example, evidence=other.evidence) for example, other in zip(scored, scored[4:] + scored[:4], strict=True)]
+        return replace(dataset, examples=tuple(examples))
+
+    monkeypatch.setattr(data, "load", rotated)
+    assert spoken(small(language)) == {"shuffled_gold": "warning"}
+    assert spoken(small(language), retriever="random") == {}
+
+
+def test_a_reversed_retriever_is_found(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows its rising scores; that it finds nothing any more may show in the shuffled-gold control too."""
+
+    class Reversed(retrieval.Bm25Retriever):
+        def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+            return [reranked(hits[::-1]) for hits in super().retrieve(examples, k)]
+
+    monkeypatch.setitem(retrieval.RETRIEVERS, "reversed", Reversed)
+    found = spoken(small("en"), retriever="reversed")
+    assert found.pop("ranks_in_order") == "error"
+    assert set(found) <= {"shuffled_gold"}
+
+
+def test_d1_questions_embedded_as_passages_are_found(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = retrieval.DenseRetriever.search
+
+    def wrong(self: retrieval.DenseRetriever, examples: Sequence[Example], k: int) -> list:
+        encode, self.embedder.encode = self.embedder.encode, lambda texts, role: encode(texts, "passage")
+        try:
+            return search(self, examples, k)
+        finally:
+            del self.embedder.encode
+
+    monkeypatch.setitem(embedding.EMBEDDERS, "model", Model)
+    monkeypatch.setattr(retrieval.DenseRetriever, "search", wrong)
+    assert spoken(small("en"), retriever="dense", embedder="model") == {"roles": "error"}
+
+
+@pytest.mark.parametrize("retriever", ["dense", "hybrid"])
+def test_prefixes_that_are_not_applied_are_found(small, retriever: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(Model):
+        def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+            return self.hash.encode(texts, role)
+
+    monkeypatch.setitem(embedding.EMBEDDERS, "deaf", Deaf)
+    assert spoken(small("en"), retriever=retriever, embedder="deaf") == {"roles": "error"}
+
+
+def test_questions_in_a_language_that_the_model_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(embedding.EMBEDDERS, "model", Model)
+    folder = write_corpus(tmp_path / "mixed", "en")
+    korean = [json.loads(line) for line in (write_corpus(tmp_path / "ko", "ko") / "questions.jsonl").read_text("utf-8").splitlines()]
+    english = [json.loads(line) for line in (folder / "questions.jsonl").read_text("utf-8").splitlines()]
+    mixed = [{**record, "question": other["question"]} for record, other in zip(english, korean, strict=True)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(record) + "\n" for record in mixed), encoding="utf-8")
+    result = experiment.run(Settings(dataset=f"folder:{folder}", embedder="model", **SMALL))
+    checks = {check.id: check for check in result.audit}
+    assert checks["language"].message == "the model knows en, but the questions look 'ko'"
+    assert set(levels(result.audit)) <= {"language", "shuffled_gold"}  # and hashes of Korean words find no English text
+
+
+def with_copy(folder: Path) -> str:
+    """Write the small corpus with a copy of its first document, a question about each."""
+    write_corpus(folder, "en")
+    (folder / "copy.md").write_text((folder / "d01.md").read_text("utf-8"), encoding="utf-8")
+    evidence = [[{"document": "copy", "quote": "Unused leave lapses on 31 December."}]]
+    with (folder / "questions.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "copied", "question": "When does unused leave lapse?", "evidence": evidence}) + "\n")
+    return f"folder:{folder}"
+
+
+def test_leak_between_groups_is_a_warning_and_between_parts_of_a_split_an_error(tmp_path: Path) -> None:
+    spec = with_copy(tmp_path / "copied")
+    assert spoken(spec) == {"leakage": "warning"}
+    parts = data.split(data.load(spec))
+    home = {
+        name: {span.document_id for example in part.examples for unit in example.evidence for span in unit} for name, part in parts.items()
+    }
+    halves = [name for name, documents in home.items() if {"d01", "copy"} & documents]
+    for name in parts:
+        found = spoken(spec, split=name)
+        assert found.pop("few_clusters") == "warning"  # a third of twelve groups
+        expected = {} if name not in halves else {"leakage": "error" if len(halves) == 2 else "warning"}
+        assert found == expected
+    assert len(halves) == 2, "choose data whose copies fall into two parts"
+
+
+def test_copies_nobody_asks_about_are_no_leak(small, tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path / "boilerplate", "en")
+    for name in ("x", "y"):
+        (folder / f"{name}.md").write_text("The same boilerplate in both.", encoding="utf-8")
+    assert spoken(f"folder:{folder}") == {}
+    assert set(spoken(small("en"), split="confirmation")) == {"few_clusters"}
+
+
+def test_d17_an_approximate_index_reports_its_recall(small) -> None:
+    coarse = {"dataset": small("en"), "embedder": "hash", "index": "hnsw", "options": {"index": {"m": 2, "ef": 2}}}
+    result = experiment.run(Settings(**SMALL | {"budgets": (8,)} | coarse))
+    exact = experiment.run(Settings(dataset=small("en"), embedder="hash", index="flat", **SMALL))
+    assert 0 < result.details["ann_recall"] < 0.95
+    assert levels(result.audit) == {"ann_recall": "warning"}
+    assert f"the index 'hnsw' finds {result.details['ann_recall']:.1%} of the 3 hits" in str(result.audit)
+    assert exact.details["ann_recall"] == 1
+    assert experiment.run(Settings(dataset=small("en"), embedder="hash", **SMALL)).details["ann_recall"] is None
+
+
+# --- the checks themselves --------------------------------------------------------------------------------------------------------
+
+
+def test_every_check_has_a_fault_that_it_alone_finds() -> None:
+    elsewhere = {"oracle", "random", "shuffled_gold"}  # tested above, in whole runs
+    assert {check for check, _, _ in FAULTS.values()} | elsewhere == set(CHECKS)
+
+
+def test_chance_is_the_hypergeometric_expectation(good: Evidence) -> None:
+    """Two of four chunks touch the evidence; two draws miss both with probability 2/4 · 1/3 = 1/6."""
+    chunks = [Chunk(Span("d", at, at + 4), "text") for at in (0, 4, 8, 12)]
+    example = Example("q", "?", evidence=((Span("d", 2, 8),),))
+    run = replace(good, settings=Settings(top_k=2), dataset=Dataset("d", (), (example,)), chunks=chunks)
+    assert run.relevant == [[{0, 1}]]  # the third chunk only touches the end
+    assert run.chance == pytest.approx([5 / 6])
+    assert replace(run, settings=Settings(top_k=9)).chance == pytest.approx([1])
+    alternatives = replace(example, evidence=((Span("d", 0, 1), Span("d", 12, 13)), (Span("e", 0, 5),)))
+    other = replace(run, dataset=Dataset("d", (), (alternatives,)))
+    assert other.relevant == [[{0, 3}, set()]]
+    assert other.chance == pytest.approx([5 / 12])
+
+
+def test_messages_name_the_question_and_the_numbers(good: Evidence) -> None:
+    assert message(changed(good, "recall@3", 0.0), "monotone") == "recall@3 is below recall@1 for question 'd01a'"
+    assert message(changed(good, "ndcg@3", 2.13), "bounded") == "ndcg@3 outside 0 to 1"
+    assert message(replace(good, ann_recall=0.5), "ann_recall") == "the index 'exact' finds 50.0% of the 3 hits of exact search"
+    assert "evidence" in message(good, "oracle")
+    assert message(good, "shuffled_gold").startswith("recall@3 is ")
+
+
+def test_the_audit_embeds_nothing_anew_the_second_time(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a run with all its vectors in the cache would load the model for its audit, for instance after a change of the limit."""
+    monkeypatch.setitem(embedding.EMBEDDERS, "model", Model)
+    settings = Settings(dataset=small("en"), embedder="model", **SMALL)
+    assert experiment.run(settings).cache["misses"] > 0
+    for changes in ({}, {"limit": 7, "seed": 3}, {"split": "confirmation"}, {"top_k": 1}):
+        assert experiment.run(settings.replace(**changes)).cache["misses"] == 0
+
+
+def test_probed_questions_are_few(good: Evidence) -> None:
+    class Counting(Model):
+        texts = 0
+
+        def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+            self.texts += len(texts)
+            return super().encode(texts, role)
+
+    counting = Counting()
+    assert CHECKS["roles"](replace(good, embedder=counting)).level == "ok"
+    assert counting.texts == 2 + 2 * audit_checks.PROBED

@@ -72,7 +72,7 @@ class FakeServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.requests.append((self.path, dict(self.headers), body))
+                fake.requests.append((self.path, self.headers, body))
                 answer = fake.replies[min(len(fake.requests), len(fake.replies)) - 1](body)
                 if answer is None:
                     fake._closing.wait(30)

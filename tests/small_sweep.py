@@ -45,7 +45,7 @@ if trouble == "wait":
     time.sleep(120)
 """
 DOCUMENTS = {
-    "kettle": "The kettle switches itself off when the water boils. Descale it with vinegar every second month. The cord is one metre long.",
+    "kettle": "The kettle switches itself off when the water boils. Descale it with vinegar every second month. The cord is short.",
     "toaster": "The toaster has a tray for crumbs that slides out at the back. Never reach for bread with a fork while it is plugged in.",
     "dryer": "The hair dryer stops when it gets too hot and starts again after ten minutes. 젖은 손으로 만지지 마십시오.",
 }
@@ -70,7 +70,7 @@ def notebook(*sources: str, tags: tuple[str, ...] = ("parameters",)) -> str:
 def make_project(folder: Path, spec: dict[str, Any] = SPEC) -> Path:
     """Write a project with a tiny notebook and three documents; return the spec's path."""
     for name, text in DOCUMENTS.items():
-        storage.write_text(folder / "docs" / f"{name}.md", f"# {name}\n\n{text}\n")
+        storage.write_text(folder / "docs" / f"{name}.md", f"---\ngroup: {name}\n---\n# {name}\n\n{text}\n")
     storage.write_text(folder / "docs" / "questions.csv", QUESTIONS)
     storage.write_text(folder / "notebooks" / "tiny.ipynb", notebook(PARAMETERS, RUN, TROUBLE, "print('end')"))
     return write_spec(folder, spec)
@@ -86,12 +86,18 @@ def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-def run_folders(folder: Path) -> dict[str, Path]:
-    """Return the runs of the tiny sweep by chunker."""
-    return {path.name.partition("-")[0]: path for path in (folder / "outputs/tiny/runs").glob("[!.]*")}
+def enter_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a project and stand in it, without models and with a cache of its own."""
+    make_project(folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("WORKBENCH_HOME", str(folder))
+    monkeypatch.setenv("WORKBENCH_MODELS", str(folder / "no-models"))
+    monkeypatch.delenv("WORKBENCH_CACHE", raising=False)
+    return folder
 
 
 def run_cli(*arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     return int(end.value.code or 0)

@@ -150,6 +150,16 @@ def test_d7_d8_cached_texts_are_not_encoded_again(make: Make, tmp_path: Path, mo
     assert longer.tobytes() == encode([*TEXTS, "one more"], "passage").tobytes()
 
 
+@with_options
+def test_d23_roles_and_prefixes_share_nothing_in_the_cache(make: Make, tmp_path: Path) -> None:
+    cache, texts = Cache(tmp_path / "cache.sqlite"), TEXTS[2:5]
+    for _ in range(2):  # filled, then read
+        for embedder in (make(), make(**PREFIXES)):
+            for role in ("query", "passage"):
+                assert CachedEmbedder(embedder, cache).encode(texts, role).tobytes() == embedder.encode(texts, role).tobytes()
+    assert (cache.counts.misses, cache.counts.hits) == (12, 12)
+
+
 # --- what is imported when -------------------------------------------------------------------------------------------------------------
 
 

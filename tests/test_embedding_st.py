@@ -1,4 +1,4 @@
-"""The sentence-transformers embedder, on a tiny random model made here and on the packaged models where they are stored (VX6, VX7, VX10)."""
+"""The sentence-transformers embedder: a tiny random model made here, and the packaged models where they are stored (VX6, VX7, VX10)."""
 
 import functools
 import json

@@ -23,6 +23,7 @@ from workbench.tokens import TokenTable
 MAX_UNSCORED = 0.02
 MAX_TRUNCATED = 0.01
 MIN_ANN_RECALL = 0.95
+ROLES = ("query", "passage")
 PROBED = 5  # questions whose best hit is embedded again
 TOLERANCE = 1e-9
 
@@ -126,10 +127,11 @@ def roles(run: Evidence) -> Check:
     """
     if run.embedder is None:
         return Check("roles", "ok", "not applicable: nothing is embedded")
-    used = dict(run.embedder.fingerprint.get("prefixes", {}))
-    wanted = dict(run.model.prefixes) if run.model and run.model.prefixes else {}
-    if used.get("query") != used.get("passage"):
-        query, passage = (run.embedder.encode(["workbench"], role) for role in ("query", "passage"))
+    used = run.embedder.fingerprint.get("prefixes", {})
+    used = {role: used.get(role, "") for role in ROLES}
+    wanted = run.model.prefixes if run.model and run.model.prefixes else used
+    if used["query"] != used["passage"]:
+        query, passage = (run.embedder.encode(["workbench"], role) for role in ROLES)
         if np.allclose(query, passage, atol=1e-6):
             return Check("roles", "error", f"the prefixes {used} make no difference")
     if split_spec(run.settings.retriever)[0] == "dense":
@@ -139,7 +141,7 @@ def roles(run: Evidence) -> Check:
         passages = run.embedder.encode([text_of[hit.chunk.id] for _, hit in best], "passage")
         if not np.allclose((queries * passages).sum(axis=1), [hit.score for _, hit in best], atol=1e-4):
             return Check("roles", "error", "hits do not have the scores of questions embedded as queries and chunks as passages")
-    problem = f"the model asks for the prefixes {wanted}, used were {used}" if wanted and used != wanted else ""
+    problem = f"the prefixes used are {used}, the model asks for {dict(wanted)}" if used != wanted else ""
     return outcome("roles", problem, "warning", "questions are embedded as queries, chunks as passages")
 
 

@@ -45,8 +45,9 @@ class OpenAIEmbedder:
         rows: list[list[float]] = []
         for at in range(0, len(texts), self.batch_size):
             rows += self._embed([self.prefixes[role] + text for text in texts[at : at + self.batch_size]])
-        if len({len(row) for row in rows}) > 1:
-            raise WorkbenchError(f"openai:{self.model} returned vectors of different dimensions")
+        dimensions = sorted({len(row) for row in rows})
+        if len(dimensions) > 1:
+            raise WorkbenchError(f"openai:{self.model} returned vectors of different dimensions ({', '.join(map(str, dimensions))})")
         return unit_vectors(np.array(rows, dtype=np.float32), texts, f"openai:{self.model}")
 
     def _embed(self, texts: list[str]) -> list[list[float]]:
@@ -87,7 +88,7 @@ class OpenAIEmbedder:
             if wait and wait > LONGEST_WAIT_SECONDS:
                 raise WorkbenchError(f"{message} and asks to wait {wait:.0f} seconds; run again then") from None
             raise _TransientError(f"{message}, {ATTEMPTS} times", wait) from None
-        except ValueError:  # the library lets JSONDecodeError and UnicodeDecodeError through
+        except (ValueError, OverflowError):  # the library lets JSONDecodeError, UnicodeDecodeError and numbers beyond float through
             raise WorkbenchError(f"{self._server} sent no valid JSON; is OPENAI_BASE_URL right?") from None
 
     @property

@@ -1,0 +1,187 @@
+"""The notebooks: their shape, their truth under nbval with the guard, under plain papermill, and the proof that a broken one fails."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbval.kernel import RunningKernel
+from nbval.plugin import IPyNbCell
+
+from workbench.notebook import code_cells, declared_parameters, settings_of, source
+from workbench.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SECTIONS = ["Question", "Parameters", "Data", "Run", "Results", "Failures", "Verdict", "Limits"]
+MAX_CELL_LINES = 16
+
+
+def nbval(*paths: Path, cwd: Path = ROOT, timeout: int = 600) -> subprocess.CompletedProcess:
+    """Run nbval as the README says."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *map(str, paths),
+        "-p",
+        "no:python",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--nbval-lax",
+        "--nbval-current-env",
+    ]
+    command += ["--nbval-cell-timeout=120", f"--nbval-sanitize-with={FOLDER / 'sanitize.cfg'}", "-c", os.devnull, "--rootdir", str(cwd)]
+    environment = {**os.environ, "WORKBENCH_HEADLESS": "1", "WORKBENCH_HOME": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="session")
+def models_here():
+    from workbench import models
+
+    missing = [name for name in ("sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small") if not models.stored(name)]
+    if missing:
+        pytest.skip(f"run: workbench models pull {' '.join(missing)}")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_has_the_shape_of_a_write_up(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    first = notebook.cells[0].source
+    assert notebook.cells[0].cell_type == "markdown"
+    assert first.startswith(f"# {path.stem[:2]} ")
+    headings = re.findall(r"^## (.+)$", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.MULTILINE)
+    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
+    text = "\n".join(source(cell) for cell in code_cells(path))
+    assert not re.search(r"^\s*(def|class)\s", text, re.MULTILINE), "notebooks call, they do not define"
+    assert not re.search(r"^\s*[!%]", text, re.MULTILINE)
+    assert "NBVAL_CHECK_OUTPUT" in text
+    assert "raises-exception" not in json.dumps([cell.metadata.get("tags", []) for cell in notebook.cells])
+    for cell in code_cells(path):
+        assert len(source(cell).splitlines()) <= MAX_CELL_LINES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_executed_and_clean(path):
+    counts = [cell["execution_count"] for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1)), "execute it top to bottom before committing (NV1)"
+    text = path.read_text(encoding="utf-8")
+    assert str(Path.home()) not in text
+    assert str(ROOT) not in text
+    outputs = [item for cell in code_cells(path) for item in cell["outputs"]]
+    assert not [item for item in outputs if item["output_type"] == "error" or item.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_settings_or_their_plurals(path):
+    parameters = declared_parameters(path)
+    plurals = {
+        name for name in parameters if name not in Settings.model_fields and any(name == f"{field}s" for field in Settings.model_fields)
+    }
+    assert set(parameters) - set(Settings.model_fields) - plurals <= {"baseline"}
+    assert all(parameter.help for parameter in parameters.values())
+    for values in settings_of({name: parameter.default for name, parameter in parameters.items()}):
+        Settings(**values)
+
+
+def test_the_guard_wraps_names_that_exist():
+    assert callable(RunningKernel.await_reply)
+    assert callable(RunningKernel.is_alive)
+    assert callable(RunningKernel.get_message)
+    assert callable(IPyNbCell.runtest)
+    assert callable(IPyNbCell.raise_cell_error)
+
+
+def test_nbval_passes_on_the_committed_notebooks(models_here):
+    done = nbval(FOLDER)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
+
+
+def broken_copy(tmp_path: Path, cells: list, **metadata) -> Path:
+    """Write a small executed notebook beside a copy of the guard."""
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=cells)
+    nbformat.write(notebook, tmp_path / "small.ipynb")
+    shutil.copy(FOLDER / "conftest.py", tmp_path / "conftest.py")
+    return tmp_path / "small.ipynb"
+
+
+def cell(text: str, count: int | None = 1, output: str | None = None, tags: tuple[str, ...] = ()):
+    outputs = [nbformat.v4.new_output("stream", name="stdout", text=output)] if output is not None else []
+    return nbformat.v4.new_code_cell(text, execution_count=count, outputs=outputs, metadata={"tags": list(tags)} if tags else {})
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="1\n")], ""),
+        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="2\n")], "mismatch"),
+        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", count=None)], "nothing would be compared"),
+        ([cell("%no_such_magic\nprint(1)")], "failed without an error output"),
+        ([cell("print(1)", count=None, tags=("raises-exception",))], "raised nothing"),
+        ([cell("import os\nos._exit(1)")], "kernel died"),
+        ([cell("assert 1 == 2")], "AssertionError"),
+        ([cell("import sys\nsys.exit(0)"), cell("print(1)", 2)], "SystemExit"),
+    ],
+    ids=["good", "wrong-output", "never-run", "bad-magic", "no-exception", "dead-kernel", "assert", "sys-exit"],
+)
+def test_nbval_with_the_guard_fails_where_it_should(tmp_path, cells, message):
+    path = broken_copy(tmp_path, cells)
+    done = nbval(path, cwd=tmp_path, timeout=60)
+    assert (done.returncode == 0) == (message == ""), done.stdout[-2000:]
+    assert message in done.stdout
+
+
+def test_a_broken_copy_of_a_notebook_and_a_broken_metric_are_seen(tmp_path, models_here):
+    """The meta-test: what nbval checks on our own notebook must be able to fail (NV15)."""
+    original = nbformat.read(FOLDER / "01_chunk_sizing.ipynb", as_version=4)
+    shutil.copy(FOLDER / "conftest.py", tmp_path / "conftest.py")
+    keep = next(number for number, item in enumerate(original.cells) if "assert not report.audit_errors" in item.source) + 1
+    for name, old, new in (
+        ("counts", "experiment.describe_data(prepared)", "experiment.describe_data(prepared) | {'questions': 1}"),
+        (
+            "metric",
+            "results = experiment.grid",
+            "from workbench import metrics\nmetrics.recall = lambda ranks, k: 1 / k\nresults = experiment.grid",
+        ),
+    ):
+        notebook = nbformat.from_dict(json.loads(json.dumps(original)))
+        notebook.cells = notebook.cells[:keep]
+        touched = [item for item in notebook.cells if old in item.source]
+        assert len(touched) == 1, name
+        touched[0].source = touched[0].source.replace(old, new)
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+        done = nbval(tmp_path / f"{name}.ipynb", cwd=tmp_path)
+        assert done.returncode != 0, f"{name} was not seen"
+        assert ("mismatch" if name == "counts" else "audit_errors") in done.stdout
+
+
+def test_plain_papermill_runs_the_parameters_file(tmp_path, models_here):
+    output = tmp_path / "out.ipynb"
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(FOLDER / "01_chunk_sizing.ipynb"),
+        str(output),
+        "-f",
+        str(ROOT / "params" / "01_chunk_sizing.yaml"),
+    ]
+    command += ["-p", "limit", "20", "--no-progress-bar"]
+    environment = {**os.environ, "WORKBENCH_HEADLESS": "1", "WORKBENCH_RUN_DIR": str(tmp_path), "WORKBENCH_HOME": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["results"]
+    assert {record["settings"]["chunker"] for record in results} == {"sentence", "whole"}
+    assert len(results[0]["examples"]) <= 20

@@ -16,6 +16,7 @@ from workbench.embedding import check_options, unit_vectors
 
 DTYPES = ("auto", "float32", "bfloat16")
 BUCKET = 16  # every text is padded to a multiple of this, whatever it is batched with: results are then equal bit for bit
+BATCH_TOKENS = 4096  # of one batch, padding included: more does not fit the processor's caches
 CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -90,8 +91,9 @@ class SentenceTransformersEmbedder:
         widths = np.minimum(widths, limit) if limit else widths
         for width in np.unique(widths)[::-1]:
             rows = np.flatnonzero(widths == width).tolist()
-            for at in range(0, len(rows), self.batch_size):
-                yield int(width), rows[at : at + self.batch_size]
+            size = max(1, min(self.batch_size, BATCH_TOKENS // int(width)))
+            for at in range(0, len(rows), size):
+                yield int(width), rows[at : at + size]
 
     def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
         """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""

@@ -69,7 +69,7 @@ def page(tmp_path: Path, results: list[RunResult], title: str = "Chunk sizing", 
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, list[RunResult]]:
     results = make_results() + make_results("demo-ko", "ko")
     path = tmp_path_factory.mktemp("report") / "new" / "report.html"
-    failed = [{"point": {"chunk_size": 4096}, "error": "Traceback\n  /home/me/x.py\nWorkbenchError: too large"}]
+    failed = [{"point": {"chunk_size": 4096}, "error": "Traceback\n  /srv/me/x.py\nWorkbenchError: too large"}]
     write_html(path, results, "Chunk sizing", "workbench sweep params/x.yaml", {"demo-en": results[4].config_id}, failed)
     text = path.read_text("utf-8")
     return text, Page(text), results
@@ -190,7 +190,7 @@ def test_no_text_from_elsewhere_is_interpreted(tmp_path: Path) -> None:
 
 
 def test_a_path_loses_its_folders_everywhere(tmp_path: Path) -> None:
-    place = "/home/someone/secret project/questions.json"
+    place = "/srv/someone/secret project/questions.json"
     results = [
         make_result(
             {BUDGET: [0.0, 1.0]},

@@ -43,7 +43,7 @@ def test_safe_shows_and_never_interprets(text: object, shown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("squad:/home/me/data/KorQuAD.json", "squad:…/KorQuAD.json"),
+        ("squad:/srv/me/data/KorQuAD.json", "squad:…/KorQuAD.json"),
         ("no such file: /srv/사내/문서.txt, line 3", "no such file: …/문서.txt, line 3"),
         ("jsonl:C:\\Users\\me\\set", "jsonl:…/set"),
         ("D:/data/set/questions.csv", "…/questions.csv"),

@@ -147,7 +147,8 @@ def test_a_second_run_executes_nothing_and_imports_nothing_heavy(finished: Path)
     heavy = ("papermill", "nbformat", "jupyter_client", "torch", "transformers", "sentence_transformers", "faiss", "matplotlib", "bm25s")
     start = "from workbench.cli import main\ntry: main(['sweep', 'params/tiny.sweep.yaml'])\nexcept SystemExit as end: print(end.code)\n"
     code = f"import sys\n{start}print('HEAVY', [name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=finished, capture_output=True, text=True, encoding="utf-8")
+    variables = {**os.environ, "PYTHONIOENCODING": "latin-1"}  # the table has lines and dots
+    done = subprocess.run([sys.executable, "-c", code], cwd=finished, env=variables, capture_output=True, encoding="utf-8")
     assert done.stdout.splitlines()[-4:] == ["0 runs executed, 2 done before, 0 failed", "outputs/tiny/report.html", "0", "HEAVY []"], done
     assert tree(finished / "outputs/tiny/runs") == before
     assert (finished / "outputs/tiny/leaderboard.csv").read_bytes() == leaderboard

@@ -117,6 +117,7 @@ def test_values_never_become_paths(project: Path) -> None:
         assert point.folder.parent == folder / "runs"
         assert point.folder.name.endswith(point.run_id)
         assert not set(point.folder.name) & set("{}/\\ ")
+        assert point.folder.name[0] not in ".-"
         assert len(point.folder.name.encode()) < 255
     assert points[7].folder.name == f"한글-값-{points[7].run_id}"
 

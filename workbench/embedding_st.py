@@ -23,9 +23,10 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 class SentenceTransformersEmbedder:
     """Run a sentence-transformers model on texts; the prefix of the role goes before each.
 
-    `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (several times faster; cosine to float32
-    above 0.9999) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is loaded before the first text must
-    be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells.
+    `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (faster, cosine to float32 above 0.9999;
+    benchmarks/embedding_dtype.py measures both) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is
+    loaded before the first text must be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells. Vectors are
+    equal bit for bit in any batch on a processor; a GPU, which is taken where torch finds one, may differ in the last digits.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class SentenceTransformersEmbedder:
             raise WorkbenchError(f"the model {self.model.name!r} cannot be loaded: {error}") from None
         if self.model.max_length:
             model.max_seq_length = self.model.max_length
-        return model.eval()
+        return model.train(False)
 
 
 def _pad(tensor: Any, width: int, tokenizer: Any, name: str) -> Any:

@@ -118,6 +118,15 @@ def test_a_model_without_a_fast_tokenizer_is_refused(tiny: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("own_store")
+def test_a_text_without_any_token_is_named(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "bare"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")) | {"post_processor": None}  # no special tokens
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(WorkbenchError, match="a zero vector for 1 of 2 texts, first: ''"):
+        create_embedder(f"st:{folder}").encode(["x", ""], "query")
+
+
+@pytest.mark.usefixtures("own_store")
 def test_a_folder_that_is_no_model_is_named(tiny: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "broken"))
     (folder / "config.json").write_text("{}", encoding="utf-8")

@@ -88,7 +88,7 @@ class SentenceTransformersEmbedder:
     def _batches(self, lengths: np.ndarray, limit: int | None) -> Iterator[tuple[int, list[int]]]:
         """Give (padded width, row numbers) for texts that pad to one width."""
         cut = np.minimum(lengths, limit) if limit else lengths
-        widths = -(-cut // BUCKET) * BUCKET
+        widths = -(-np.maximum(cut, 1) // BUCKET) * BUCKET  # an empty text may have no token at all
         widths = np.minimum(widths, limit) if limit else widths
         for width in np.unique(widths)[::-1]:
             rows = np.flatnonzero(widths == width).tolist()

@@ -1,0 +1,222 @@
+"""The two READMEs say the same, and what they name exists: links, commands, options, knobs and the specs of parts (D4)."""
+
+import importlib
+import inspect
+import json
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+from workbench import cli, data, registry, storage
+from workbench.chunking import CHUNKERS, create_chunker
+from workbench.datatypes import Chunk, Document, Example, Span
+from workbench.embedding import EMBEDDERS, HashEmbedder, create_embedder
+from workbench.index import INDEXES, create_index
+from workbench.retrieval import RETRIEVERS, create_retriever
+from workbench.settings import HEADERS
+from workbench.tokens import SimpleTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGLISH, KOREAN = "README.md", "README.ko.md"
+FENCE = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PARTS = {"chunker": CHUNKERS, "embedder": EMBEDDERS, "index": INDEXES, "retriever": RETRIEVERS, "dataset": data.DATASETS}
+TEXT = "Unused leave lapses in March. 쓰지 않은 연차는 3월에 소멸한다."
+
+
+@cache
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@cache
+def prose(name: str) -> str:
+    return FENCE.sub("", read(name))
+
+
+def commands(name: str) -> list[list[str]]:
+    """Return the lines of each code block without comments."""
+    return [[re.split(r"\s+#", line)[0].rstrip() for line in block.splitlines()] for block in FENCE.findall(read(name))]
+
+
+def inline_code(name: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", prose(name))
+
+
+def links(name: str) -> Counter[str]:
+    """Count the targets of links, images apart and without the other README."""
+    return Counter(target for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", prose(name)) if target not in (ENGLISH, KOREAN))
+
+
+def images(name: str) -> list[str]:
+    return re.findall(r"!\[[^\]]+\]\(([^)]+)\)", prose(name))
+
+
+def snippets() -> list[str]:
+    """Return everything the English README sets as code: the lines of the blocks, and what stands inside sentences."""
+    return [line for block in commands(ENGLISH) for line in block] + inline_code(ENGLISH)
+
+
+# --- two languages, one content -------------------------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_the_same_structure() -> None:
+    levels, tables = [], []
+    for name in (ENGLISH, KOREAN):
+        levels.append([len(marks) for marks in re.findall(r"^(#+) ", prose(name), re.MULTILINE)])
+        tables.append(
+            [[line.count("|") for line in table.splitlines()] for table in re.findall(r"(?:^\|.*\n)+", prose(name), re.MULTILINE)]
+        )
+    assert levels[0] == levels[1]
+    assert levels[0].count(1) == 1
+    assert len(levels[0]) > 5
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 3
+
+
+def test_both_languages_have_the_same_code() -> None:
+    assert commands(ENGLISH) == commands(KOREAN)
+    assert len(commands(ENGLISH)) > 3
+    assert set(inline_code(ENGLISH)) == set(inline_code(KOREAN))
+
+
+def test_both_languages_have_the_same_links_and_images() -> None:
+    assert images(ENGLISH) == images(KOREAN) != []
+    assert links(ENGLISH) == links(KOREAN)
+    assert f"]({KOREAN})" in read(ENGLISH)
+    assert read(KOREAN).startswith(f"*[English]({ENGLISH})*\n")
+
+
+@pytest.mark.parametrize("name", [ENGLISH, KOREAN])
+def test_what_is_linked_or_named_in_a_command_exists(name: str) -> None:
+    targets = [target.partition("#")[0] for target in (*links(name), *images(name)) if "://" not in target]
+    targets += re.findall(r"\b(?:notebooks|params)/[\w./]+\.\w+", "\n".join(line for block in commands(name) for line in block))
+    assert len(targets) > 10
+    assert [target for target in targets if not (ROOT / target).is_file()] == []
+
+
+# --- commands and options ---------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def help_of(*command: str) -> str:
+    result = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert result.exit_code == 0, f"there is no command {' '.join(command)}: {result.output}"
+    return result.output
+
+
+def calls() -> list[list[str]]:
+    """Return the words of each call of the command line; options on their own are those of `evaluate`."""
+    found = [["evaluate", *text.split()] for text in snippets() if text.startswith("--")]
+    found += [match[1].split() for text in snippets() if (match := re.match(r"(?:python -m )?workbench (.+)", text))]
+    return found
+
+
+@pytest.mark.parametrize("words", calls(), ids=" ".join)
+def test_commands_and_options_exist(words: list[str]) -> None:
+    command: tuple[str, ...] = ()
+    while "\nCommands:" in help_of(*command):
+        known = re.findall(r"^  ([a-z]+)\b", help_of(*command).partition("\nCommands:")[2], re.MULTILINE)
+        assert words[len(command)] in known
+        command = (*command, words[len(command)])
+    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", help_of(*command), re.MULTILINE)
+    assert [word for word in words if word.startswith("--") and word not in options] == []
+
+
+def test_calls_are_found_and_make_has_the_targets() -> None:
+    first = {words[0] for words in calls()}
+    assert {"evaluate", "sweep", "data", "models", "demo", "test"} <= first
+    targets = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {match[1] for text in snippets() if (match := re.match(r"make (\w+)", text))}
+    assert {"demo", "test", "lab"} <= named <= set(" ".join(targets).split())
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------------------------
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return (kind, spec) for each spec: the alternatives after an option, and name:argument anywhere."""
+    found = dict.fromkeys(
+        (kind, spec) for text in snippets() for kind in PARTS for specs in re.findall(rf"--{kind} (\S+)", text) for spec in specs.split("|")
+    )
+    for text in inline_code(ENGLISH):
+        if re.fullmatch(r"[a-z][a-z0-9-]*:[\w./-]+", text):
+            kinds = [kind for kind, parts in PARTS.items() if text.partition(":")[0] in parts]
+            found |= dict.fromkeys((kind, text) for kind in kinds or ["part"])
+    return list(found)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, Path]:
+    """Write one small data set in each format and a model folder; give the argument for each name of a part."""
+    table = data.write_template(tmp_path / "folder") / "questions.csv"
+    paragraph = {"context": TEXT, "qas": [{"id": "q", "question": "Until when?", "answers": [{"text": "March", "answer_start": 23}]}]}
+    squad = storage.write_text(tmp_path / "squad.json", json.dumps({"data": [{"title": "Leave", "paragraphs": [paragraph]}]}))
+    question = {"id": "q", "question": "Until when?", "answers": ["March"], "evidence": [[{"document_id": "d", "quote": "in March"}]]}
+    for path, record in (
+        ("jsonl/documents.jsonl", {"id": "d", "text": TEXT}),
+        ("jsonl/questions.jsonl", question),
+        ("beir/corpus.jsonl", {"_id": "d", "text": TEXT}),
+        ("beir/queries.jsonl", {"_id": "q", "text": "Until when?"}),
+    ):
+        storage.write_text(tmp_path / path, json.dumps(record) + "\n")
+    storage.write_text(tmp_path / "beir/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t1\n")
+    (tmp_path / "model").mkdir()
+    save_file({"weight": np.zeros((2, 2), np.float32)}, tmp_path / "model" / "model.safetensors")
+    folders = {name: tmp_path / name for name in ("folder", "jsonl", "beir")}
+    return folders | {"table": table, "squad": squad, "squad-article": squad, "st": tmp_path / "model", "openai": Path("some-model")}
+
+
+@pytest.mark.parametrize(("kind", "spec"), documented())
+def test_d4_every_documented_spec_builds_a_part_that_works(
+    kind: str, spec: str, sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path / "store"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    chunks = [Chunk(Span("d", start, end), TEXT[start:end]) for start, end in ((0, 29), (30, len(TEXT)))]
+    name = spec.partition(":")[0]
+    if kind == "chunker":
+        found = create_chunker(spec, SimpleTokenizer(), 4, 0).chunk(Document("d", TEXT))
+    elif kind == "index":
+        found = create_index(spec, np.eye(2, dtype=np.float32), ["a", "b"]).search(np.eye(2, dtype=np.float32), 1)
+    elif kind == "retriever":
+        context = {"embedder": HashEmbedder(), "index": "exact", "index_options": {}, "filter": "", "seed": 0}
+        (found,) = create_retriever(spec, chunks, False, **context).retrieve([Example("q", "leave 연차")], 2)
+    elif kind == "embedder":
+        found = create_embedder(f"{name}:{sources[name]}" if ":" in spec else spec).fingerprint["name"]
+    else:
+        assert kind == "dataset", f"no part is called {name}"
+        found = data.load(f"{name}:{sources[name]}").examples
+    assert len(list(found)) > 0
+
+
+def test_d4_specs_are_found_for_every_kind_of_part() -> None:
+    counts = Counter(kind for kind, _ in documented())
+    assert {kind: counts[kind] >= 3 for kind in PARTS} == dict.fromkeys(PARTS, True)
+    assert {("retriever", "bm25:kiwi"), ("embedder", "st:MODEL"), ("dataset", "squad-article:FILE")} <= set(documented())
+
+
+def test_documented_headers_and_knobs_exist() -> None:
+    headers = re.findall(r"--header (\S+)", "\n".join(snippets()))
+    assert headers
+    assert {header for texts in headers for header in texts.split("|")} <= set(HEADERS)
+    knobs = re.findall(r"--set (\w+)\.(\w+)=", "\n".join(snippets()))
+    assert len(knobs) > 1
+    for kind, knob in knobs:
+        signatures = [inspect.signature(registry.resolve(part)).parameters for part in PARTS[kind].values()]
+        assert any(knob in names and names[knob].kind is inspect.Parameter.KEYWORD_ONLY for names in signatures), f"{kind}.{knob}"
+
+
+def test_the_table_of_parts_names_the_dicts_and_methods() -> None:
+    rows = re.findall(r"^\| [a-z ]+ \| \[workbench/(\w+)\.py\]\(\S+\) `(\w+)` \| `(\w*)\(", read(ENGLISH), re.MULTILINE)
+    assert len(rows) == len(PARTS)
+    for module, name, method in rows:
+        parts = getattr(importlib.import_module(f"workbench.{module}"), name)
+        assert parts in PARTS.values()
+        assert [part for part in parts.values() if method and not hasattr(registry.resolve(part), method)] == []

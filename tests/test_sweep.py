@@ -182,7 +182,9 @@ def test_a_changed_result_is_not_believed(finished: Path, capsys: pytest.Capture
     record = storage.read_json(file)
     record["results"][0]["scores"]["recall@1"][0] = 0.125
     storage.write_json(file, record)
+    failed = storage.write_text(finished / "outputs/tiny/failed" / file.parent.name / "notebook.ipynb", "of an earlier failure").parent
     assert run_cli("sweep", str(path)) == 0
+    assert not failed.exists()
     assert "1 runs executed, 1 done before, 0 failed" in capsys.readouterr().out
     assert (finished / "outputs/tiny/leaderboard.csv").read_bytes() == leaderboard
 

@@ -1,8 +1,8 @@
 """Make nbval fail where it would pass without having checked anything (nbval 0.11).
 
-It wraps two private methods of nbval, so nbval is pinned to 0.11 and a test checks that they exist. Copy this file beside your own notebooks to
-get the same checks. Plain nbval passes, this fails: a cell marked NBVAL_CHECK_OUTPUT that was never executed, a `raises-exception` cell that
-raises nothing, a magic that does not exist, and a kernel that dies (seen within seconds, not at the cell's timeout).
+It wraps two private methods of nbval, so nbval is pinned to 0.11 and a test checks that they exist. Copy this file beside your notebooks
+to get the same checks. Plain nbval passes, and this fails: a cell marked NBVAL_CHECK_OUTPUT that was never executed, a `raises-exception`
+cell that raises nothing, a magic that does not exist. A kernel that dies is seen within seconds, not at the cell's timeout.
 """
 
 import time

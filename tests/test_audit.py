@@ -174,7 +174,11 @@ FAULTS: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
         "warning",
         lambda run: replace(run, settings=run.settings.replace(budgets=(512,), primary="evidence_recall@512t")),
     ),
-    "k above the corpus": ("saturated", "warning", lambda run: replace(run, settings=run.settings.replace(primary="recall@100"))),
+    "k as large as the corpus": (
+        "saturated",
+        "warning",
+        lambda run: replace(run, settings=run.settings.replace(primary=f"recall@{len(run.chunks)}")),
+    ),
     "losses": ("unresolved", "warning", lambda run: replace(run, dataset=replace(run.dataset, losses=("a.md was skipped",)))),
     "an index that misses hits (D17)": ("ann_recall", "warning", lambda run: replace(run, ann_recall=0.94)),
 }
@@ -188,8 +192,8 @@ def test_each_fault_is_found_by_its_check_alone(good: Evidence, fault: str) -> N
 
 def test_little_is_tolerated(good: Evidence) -> None:
     assert levels(audit(replace(good, ann_recall=0.95))) == {}
-    twice = first_hits(good, [replace(hit, score=hit.score + 1e-12 * hit.rank) for hit in good.hits[0]])
-    assert levels(audit(twice)) == {}
+    rounding = first_hits(good, [replace(hit, score=0.5 + 1e-12 * hit.rank) for hit in good.hits[0]])
+    assert CHECKS["ranks_in_order"](rounding).level == "ok"
     many = replace(good, scores={"recall@3": np.r_[np.nan, np.ones(49)]})
     assert CHECKS["unscored"](many).level == "ok"
     assert CHECKS["bounded"](replace(good, scores={"recall@3": np.full(3, np.nan)})).level == "ok"
@@ -226,6 +230,29 @@ def test_chance_is_the_hypergeometric_expectation(good: Evidence) -> None:
     other = replace(run, dataset=Dataset("d", (), (alternatives,)))
     assert other.relevant == [[{0, 3}, set()]]
     assert other.chance == pytest.approx([5 / 12])
+
+
+def test_shuffled_gold_compares_with_questions_of_other_groups_only(good: Evidence) -> None:
+    """Questions about one document may well share their evidence."""
+    first = good.dataset.examples[0].evidence
+    examples = [replace(example, evidence=first) if row < 12 else example for row, example in enumerate(good.dataset.examples)]
+    run = replace(
+        good,
+        dataset=replace(good.dataset, examples=tuple(examples)),
+        hits=[good.hits[0] if row < 12 else found for row, found in enumerate(good.hits)],
+        clusters=["first" if row < 12 else "other" for row in range(24)],
+    )
+    assert message(run, "shuffled_gold").endswith("with other questions' evidence 0.000")
+
+
+@pytest.mark.parametrize("changes", [{"limit": 9}, {"top_k": 13}])
+def test_shuffled_gold_needs_questions_and_many_more_chunks_than_hits(small, evidence_of, changes: dict) -> None:
+    run = evidence_of(small("en"), retriever="bm25", **changes)
+    hopeless = replace(run, scores={name: 0 * values for name, values in run.scores.items()})
+    assert message(hopeless, "shuffled_gold").startswith("not applicable")
+    enough = evidence_of(small("en"), retriever="bm25", limit=12, top_k=9)
+    hopeless = replace(enough, scores={name: 0 * values for name, values in enough.scores.items()})
+    assert CHECKS["shuffled_gold"](hopeless).level == "warning"
 
 
 def test_messages_name_the_question_and_the_numbers(good: Evidence) -> None:

@@ -92,7 +92,6 @@ def test_squad_offsets_count_in_the_source_and_are_mapped(tmp_path):
         ([("dog", 99)], {}, "outside document 't-1': 99 to 102 of 8 characters"),
         ([(" ", 3)], {}, "white space only at 3"),
         ([("dog", 4)], {"is_impossible": True}, "is marked impossible but has answers"),
-        ([], {}, "has neither answer nor evidence nor an unanswerable mark"),
     ],
 )
 def test_squad_drops_and_lists_what_does_not_resolve(tmp_path, answers, more, reason):
@@ -102,6 +101,12 @@ def test_squad_drops_and_lists_what_does_not_resolve(tmp_path, answers, more, re
     assert len(dataset.losses) == 1
     assert "question 'bad'" in dataset.losses[0]
     assert reason in dataset.losses[0]
+
+
+def test_squad_without_answer_or_mark_is_an_error(tmp_path):
+    article = {"title": "t", "paragraphs": [paragraph("One dog.", ("q", [], {}))]}
+    with pytest.raises(WorkbenchError, match="question 'q' has neither answer nor an is_impossible mark"):
+        data.load(f"squad:{squad_file(tmp_path, [article])}")
 
 
 def test_squad_duplicate_question_ids_are_an_error(tmp_path):

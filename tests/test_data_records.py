@@ -71,8 +71,6 @@ def test_jsonl_evidence_forms(tmp_path):
         ({"evidence": {"document": "a", "start": 3, "end": 3}}, "outside document 'a'"),
         ({"evidence": {"document": "a", "start": 0, "end": 5, "text": "Gamma"}}, "expects 'Gamma' at 0 of document 'a', found 'Alpha'"),
         ({"evidence": [{"document": "a", "quote": "two"}, {"document": "a", "quote": "ten"}]}, "not in document 'a': 'ten'"),
-        ({}, "neither answer nor evidence nor an unanswerable mark"),
-        ({"answers": [""], "evidence": [[]]}, "neither answer nor evidence nor an unanswerable mark"),
         ({"answers": ["x"], "unanswerable": True}, "is marked unanswerable but has an answer or evidence"),
     ],
 )
@@ -91,6 +89,8 @@ def test_jsonl_drops_and_lists_what_does_not_resolve(tmp_path, question, reason)
         ("[1]", r"questions.jsonl, line 2 must be a JSON object"),
         ('{"id": "good", "question": "?"}', r"questions.jsonl:2: duplicate question id 'good'"),
         ('{"question": "?"}', r"questions.jsonl:2: the id must be text or a whole number, got None"),
+        ('{"id": "q", "question": "?"}', r"question 'q' has neither answer nor evidence nor an unanswerable mark"),
+        ('{"id": "q", "question": "?", "answers": [""], "evidence": [[]]}', r"question 'q' has neither answer nor evidence"),
         ('{"id": "q", "question": " "}', r"questions.jsonl:2: question 'q' has no text"),
         ('{"id": "q", "question": "?", "answers": [{"text": "x"}]}', r"the answers of question 'q' must be text"),
         ('{"id": "q", "question": "?", "unanswerable": "no"}', r"unanswerable must be true or false, got 'no'"),

@@ -58,7 +58,7 @@ def test_part_gets_its_argument_options_and_only_the_context_it_knows() -> None:
         ("plian", {}, "unknown embedder 'plian'; did you mean 'plain'? (available: lazy, plain, splitter, st)"),
         ("zzz", {}, "unknown embedder 'zzz' (available: lazy, plain, splitter, st)"),
         ("", {}, "unknown embedder '' (available: lazy, plain, splitter, st)"),
-        ("PLAIN", {}, "unknown embedder 'PLAIN' (available: lazy, plain, splitter, st)"),
+        ("PLAIN", {}, "unknown embedder 'PLAIN'; did you mean 'plain'? (available: lazy, plain, splitter, st)"),
         ("plain:x", {}, "embedder 'plain' takes no argument, got 'plain:x'"),
         ("plain:", {}, "embedder 'plain' takes no argument, got 'plain:'"),
         ("st", {}, "embedder 'st' needs an argument: st:NAME"),

@@ -143,7 +143,8 @@ def test_labels_name_what_varies_shortly() -> None:
 
 def test_labels_leave_out_the_only_embedder_and_are_never_equal() -> None:
     lexical, dense = {"retriever": "bm25:word"}, {"retriever": "dense", "embedder": "hash", "index": "exact"}
-    assert report.labels([make_result({BUDGET: [1.0]}, **lexical), make_result({BUDGET: [1.0]}, **dense)]) == ["bm25:word", "hash embedder · dense"]
+    results = [make_result({BUDGET: [1.0]}, **lexical), make_result({BUDGET: [1.0]}, **dense)]
+    assert report.labels(results) == ["bm25:word", "hash embedder · dense"]
     results = [make_result({BUDGET: [1.0]}, budgets=budgets) for budgets in ((512,), (512, 1024))]
     assert report.labels(results) == [f"the one configuration · {result.config_id}" for result in results]
 

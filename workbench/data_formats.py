@@ -113,7 +113,7 @@ def _add_squad_question(collector: Collector, aligned: Alignment, document: str,
     if problem is None and impossible and spans:
         problem = "is marked impossible but has answers"
     if problem is None and not impossible and not spans:
-        problem = "has neither answer nor evidence nor an unanswerable mark"
+        raise WorkbenchError(f"{where}: question {name!r} has neither answer nor an is_impossible mark; give it one of them")
     if problem is not None:
         collector.losses.append(f"{where}: question {name!r} {problem}; dropped")
         return

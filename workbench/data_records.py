@@ -148,7 +148,7 @@ class Collector:
 
         Evidence is a list of units, all needed; a unit is a span or a list of alternative spans, any of which suffices;
         a span is {document, quote}, the quote standing exactly once in the document, or {document, start, end, text?}.
-        A question whose evidence does not resolve, or that has neither answer nor evidence nor an unanswerable mark, is a loss.
+        A question whose evidence does not resolve is a loss; one with neither answer nor evidence nor an unanswerable mark is an error.
         """
         name = self.claim("question", record.get("id"), where)
         question = record.get("question")
@@ -177,7 +177,9 @@ class Collector:
         if problem is None and answered and marked:
             problem = "is marked unanswerable but has an answer or evidence"
         if problem is None and not answered and not marked:
-            problem = "has neither answer nor evidence nor an unanswerable mark"
+            raise WorkbenchError(
+                f"{where}: question {name!r} has neither answer nor evidence nor an unanswerable mark; give it one of them"
+            )
         if problem is not None:
             self.losses.append(f"{where}: question {name!r} {problem}; dropped")
             return

@@ -24,7 +24,7 @@ README = """# Your documents and questions
 
        workbench data check folder:THIS_FOLDER
 
-Fifty questions over a dozen groups show large differences between settings; two hundred show moderate ones.
+Thirty questions over a dozen groups show large differences between settings; a hundred show middling ones.
 
 # 내 문서와 질문
 
@@ -43,7 +43,7 @@ Fifty questions over a dozen groups show large differences between settings; two
 
        workbench data check folder:THIS_FOLDER
 
-그룹이 열두 개 이상이고 질문이 50개면 설정 사이의 큰 차이가, 200개면 중간 정도의 차이가 드러납니다.
+그룹이 열두 개 이상이고 질문이 30개면 설정 사이의 큰 차이가, 100개면 중간 정도의 차이가 드러납니다.
 """
 DOCUMENTS = {
     "documents/returns-policy.md": """---

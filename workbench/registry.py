@@ -15,7 +15,9 @@ from workbench.datatypes import WorkbenchError
 def unknown(kind: str, value: str, choices: Iterable[str]) -> WorkbenchError:
     """Build the error for an unknown name: the value, the nearest match, what exists."""
     names = sorted(choices)
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5) or [
+        name for name in names if len(value) > 3 and value.casefold() in name.casefold()
+    ]
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return WorkbenchError(f"unknown {kind} {value!r}{hint} (available: {', '.join(names)})")
 

@@ -96,7 +96,8 @@ def labels(results: Sequence[RunResult]) -> list[str]:
     An embedder or index is named only where there are several; equal names get their config id.
     """
     candidates = [result for result in results if not is_control(result.settings)]
-    fields = [field for field in varying(candidates if len(candidates) > 1 else results) if field not in HIDDEN_FIELDS or field == "options"]
+    fields = varying(candidates if len(candidates) > 1 else results)
+    fields = [field for field in fields if field not in HIDDEN_FIELDS or field == "options"]
     for field in ("embedder", "index"):
         if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
             fields.remove(field)
@@ -239,11 +240,15 @@ def audit_errors(results: Sequence[RunResult]) -> list[str]:
 def find_baseline(results: Sequence[RunResult], wanted: Mapping[str, Any]) -> str:
     """Return the config id of the first result with these settings that is no control; without any wish, of the first result."""
     for result in results:
-        if all(getattr(result.settings, field) == value for field, value in wanted.items()) and not (
-            wanted and is_control(result.settings)
-        ):
+        same = all(_fits(getattr(result.settings, field), value) for field, value in wanted.items())
+        if same and not (wanted and is_control(result.settings)):
             return result.config_id
     raise WorkbenchError(f"no result has the baseline's settings {dict(wanted)}")
+
+
+def _fits(actual: Any, wanted: Any) -> bool:
+    """Tell whether a setting has a value, or was resolved from it: "bm25:english" from "bm25"."""
+    return actual == wanted or (isinstance(actual, str) and actual.partition(":")[0] == wanted)
 
 
 def by_dataset(results: Sequence[RunResult]) -> Mapping[str, list[RunResult]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import secrets
 import sqlite3
@@ -26,6 +27,7 @@ from workbench.storage import canonical_json, fingerprint
 
 SCHEMA = """CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL)"""
+ENCODED_AT_ONCE = 1024  # texts; what is done is stored, so a kill or a failing server loses one block at most
 KEYS_PER_QUERY = 400
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: a table or column of ours is not there
 T = TypeVar("T")
@@ -176,7 +178,7 @@ def _digest(key: str, value: bytes) -> bytes:
 
 
 class CachedEmbedder:
-    """Wrap an embedder: known texts come from the cache, the others are encoded in one call and stored."""
+    """Wrap an embedder: known texts come from the cache, the others are encoded and stored block by block."""
 
     def __init__(self, embedder: Embedder, cache: Cache) -> None:
         identity = getattr(embedder, "fingerprint", None)
@@ -209,14 +211,25 @@ class CachedEmbedder:
         found = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         self.cache.counts.hits += len(found)
-        if missing:
-            self.cache.counts.misses += len(missing)
-            self.cache.counts.calls += 1
-            name = self.fingerprint["name"]
-            vectors = np.ascontiguousarray(self.embedder.encode(list(missing.values()), role), dtype="<f4")
-            if vectors.ndim != 2 or len(vectors) != len(missing) or not np.isfinite(vectors).all():
-                raise WorkbenchError(f"{name} returned shape {vectors.shape} for {len(missing)} texts, or NaN; nothing is stored")
-            fresh = {key: vector.tobytes() for key, vector in zip(missing, vectors, strict=True)}
-            self.cache.put("vector", str(name), fresh.items())
+        self.cache.counts.misses += len(missing)
+        for block in batched(missing.items(), ENCODED_AT_ONCE):
+            fresh = self._encode([key for key, _ in block], [text for _, text in block], role)
+            self.cache.put("vector", str(self.fingerprint["name"]), fresh.items())
             found |= fresh
         return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]) if keys else np.zeros((0, 0), np.float32)
+
+    def _encode(self, keys: Sequence[str], texts: Sequence[str], role: Role) -> dict[str, bytes]:
+        """Encode texts and return what to store by key; raise WorkbenchError for vectors that must not be stored."""
+        self.cache.counts.calls += 1
+        vectors = np.ascontiguousarray(self.embedder.encode(texts, role), dtype="<f4")
+        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
+            name = self.fingerprint["name"]
+            raise WorkbenchError(f"{name} returned shape {vectors.shape} for {len(texts)} texts, or NaN; nothing is stored")
+        return {key: vector.tobytes() for key, vector in zip(keys, vectors, strict=True)}
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Give lists of at most so many items (itertools.batched needs Python 3.12)."""
+    iterator = iter(items)
+    while block := list(itertools.islice(iterator, size)):
+        yield block

@@ -233,7 +233,7 @@ def test_chance_is_the_hypergeometric_expectation(good: Evidence) -> None:
 
 
 def test_shuffled_gold_compares_with_questions_of_other_groups_only(good: Evidence) -> None:
-    """Questions about one document may well share their evidence."""
+    """Half of the questions share their evidence; drawn from all, foreign evidence would score 0.25 or more."""
     first = good.dataset.examples[0].evidence
     examples = [replace(example, evidence=first) if row < 12 else example for row, example in enumerate(good.dataset.examples)]
     run = replace(
@@ -242,7 +242,7 @@ def test_shuffled_gold_compares_with_questions_of_other_groups_only(good: Eviden
         hits=[good.hits[0] if row < 12 else found for row, found in enumerate(good.hits)],
         clusters=["first" if row < 12 else "other" for row in range(24)],
     )
-    assert message(run, "shuffled_gold").endswith("with other questions' evidence 0.000")
+    assert float(message(run, "shuffled_gold").rpartition(" ")[2]) < 0.1
 
 
 @pytest.mark.parametrize("changes", [{"limit": 9}, {"top_k": 13}])

@@ -230,9 +230,10 @@ def test_unscored_questions_are_counted_never_averaged(result: RunResult) -> Non
     json.dumps(summary, allow_nan=False)
 
 
-def test_st8_nothing_scored_raises_and_unknown_bounds_are_none() -> None:
-    with pytest.raises(WorkbenchError, match="no question was scored"):
-        make_result({"recall@1": [math.nan]}).interval("recall@1")
+def test_st8_the_mean_of_nothing_is_unknown_never_0() -> None:
+    nothing = make_result({"recall@1": [math.nan]})
+    assert math.isnan(nothing.interval("recall@1").mean)
+    assert nothing.summary()["recall@1"] == {"mean": None, "low": None, "high": None, "n": 0, "unscored": 1}
     assert make_result({"recall@1": [1.0]}).summary()["recall@1"] == {"mean": 1.0, "low": None, "high": None, "n": 1, "unscored": 0}
 
 

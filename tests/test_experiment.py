@@ -1,15 +1,13 @@
-"""Whole runs: what settings resolve to, edge cases, grids, the latency probe; no model is needed here."""
+"""Whole runs: what settings resolve to, edge cases and grids; no model is needed here."""
 
 import json
-import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
-from made_parts import SMALL, MadeModel, levels
+from made_parts import SMALL, levels
 
-from workbench import data, embedding, metrics, retrieval
+from workbench import data, experiment, metrics, retrieval
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, rank_cutoffs
 from workbench.experiment import DEFAULT_EMBEDDERS, grid, prepare, probe_latency, resolve, run
@@ -31,17 +29,6 @@ def numbers(result: RunResult) -> dict[str, Any]:
     """Return all of a result that does not depend on the clock or the cache."""
     record = result.to_json()
     return {name: record[name] for name in record if name not in ("timings", "cache")}
-
-
-@pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> type[MadeModel]:
-    """Offer an embedder `made` that counts what it embeds."""
-
-    class Counting(MadeModel):
-        calls: ClassVar[list] = []
-
-    monkeypatch.setitem(embedding.EMBEDDERS, "made", Counting)
-    return Counting
 
 
 # --- resolve ----------------------------------------------------------------------------------------------------------------------
@@ -114,7 +101,7 @@ def test_settings_that_differ_have_other_config_ids(small, changes: dict) -> Non
         ({"retriever": "dense", "embedder": "hash", "options": {"embedder": {"dim": 3}}}, "unknown option of embedder 'hash': 'dim'"),
         ({"retriever": "dense", "embedder": "hash", "options": {"index": {"ef": 3}}}, "index 'exact' has no options, got 'ef'"),
         ({"options": {"chunker": {"size": 3}}}, "chunker 'recursive' has no options, got 'size'"),
-        ({"primary": "ndcg@7"}, r"unknown metric 'ndcg@7'; did you mean 'ndcg@3'\?"),
+        ({"primary": "ndcg@2"}, r"unknown metric 'ndcg@2'; did you mean 'ndcg@3'\?"),
         ({"primary": "evidence_recall@512t"}, r"unknown metric 'evidence_recall@512t'; did you mean 'evidence_recall@1"),
         ({"filter": "departement"}, "filter: no document has the metadata 'departement'"),
         ({"tokenizer": "simpel"}, "simpel"),
@@ -137,15 +124,35 @@ def test_d30_every_metric_of_a_result_may_be_the_primary_one(small) -> None:
 # --- edge cases -------------------------------------------------------------------------------------------------------------------
 
 
-def test_no_question_with_evidence_says_what_to_do(tmp_path: Path, small) -> None:
-    (tmp_path / "a.md").write_text("The sky is blue.", encoding="utf-8")
-    lines = [{"id": "q1", "question": "Is it?", "unanswerable": True}, {"id": "q2", "question": "Blue?", "answers": ["yes"]}]
-    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+def write_questions(folder: Path, *questions: dict) -> str:
+    (folder / "a.md").write_text("Snow is white.", encoding="utf-8")
+    (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+    return f"folder:{folder}"
+
+
+WHITE = {"id": "white", "question": "Is snow white?", "evidence": [[{"document": "a", "quote": "Snow is white."}]]}
+BLUE = {"id": "blue", "question": "Blue?", "answers": ["yes"]}
+UNANSWERABLE = {"id": "u", "question": "Why?", "unanswerable": True}
+
+
+def test_no_question_with_evidence_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match=r"none of 2 questions has evidence.*add a quote or offsets.*workbench data template"):
-        run(settings(f"folder:{tmp_path}"))
-    unlucky = next(seed for seed in range(200) if data.sample(data.load(small("en")), 1, seed).examples[0].id == "none")
+        run(settings(write_questions(tmp_path, UNANSWERABLE, BLUE)))
+    spec = write_questions(tmp_path, WHITE, BLUE)
+    unlucky = next(seed for seed in range(99) if data.sample(data.load(spec), 1, seed).examples[0].id == "blue")
     with pytest.raises(WorkbenchError, match=r"none of 1 questions has evidence.*raise `limit`, or take another split or seed"):
-        run(settings(small("en"), limit=1, seed=unlucky))
+        run(settings(spec, limit=1, seed=unlucky))
+
+
+@pytest.mark.parametrize("retriever", ["bm25", "dense", "hybrid", "random"])
+def test_all_unanswerable_runs_and_says_that_nothing_was_scored(tmp_path: Path, retriever: str) -> None:
+    point = settings(write_questions(tmp_path, UNANSWERABLE), retriever=retriever, embedder="hash", index="hnsw")
+    result = run(point)
+    assert levels(result.audit) == {"unscored": "warning"}
+    assert (result.data["scored"], result.data["unanswerable"], result.example_ids) == (0, 1, ())
+    assert result.summary()["recall@1"] == {"mean": None, "low": None, "high": None, "n": 0, "unscored": 0}
+    assert RunResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False))).to_json() == result.to_json()
+    assert probe_latency(point, questions=2)["n"] == 2
 
 
 def test_top_k_above_the_corpus_is_clipped_and_recorded(small) -> None:
@@ -157,10 +164,7 @@ def test_top_k_above_the_corpus_is_clipped_and_recorded(small) -> None:
 
 @pytest.mark.parametrize("retriever", ["bm25", "dense", "hybrid", "random"])
 def test_one_document_and_one_question_run(tmp_path: Path, retriever: str) -> None:
-    (tmp_path / "a.md").write_text("Snow is white.", encoding="utf-8")
-    evidence = [[{"document": "a", "quote": "Snow is white."}]]
-    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "q", "question": "Is snow white?", "evidence": evidence}), encoding="utf-8")
-    result = run(settings(f"folder:{tmp_path}", retriever=retriever, embedder="hash"))
+    result = run(settings(write_questions(tmp_path, WHITE), retriever=retriever, embedder="hash"))
     assert {name: values.tolist() for name, values in result.scores.items() if name.startswith(("recall", "ndcg"))} == {
         "recall@1": [1], "recall@3": [1], "ndcg@1": [1], "ndcg@3": [1]
     }  # fmt: skip
@@ -187,6 +191,13 @@ def test_parts_of_a_split_share_no_question_and_no_cluster(small) -> None:
     assert sorted(name for part in parts for name in part.example_ids) == sorted(run(settings(small("en"))).example_ids)
     assert sum(len(set(part.clusters)) for part in parts) == len({name for part in parts for name in part.clusters}) == 12
     assert {part.details["chunks"] for part in parts} == {parts[0].details["chunks"]}
+    assert run(settings(small("en"), split="train", seed=1)).example_ids != parts[0].example_ids
+
+
+def test_random_control_depends_on_the_seed(small) -> None:
+    first, again, other = (run(settings(small("en"), retriever="random", seed=seed)) for seed in (0, 0, 1))
+    assert numbers(first) == numbers(again)
+    assert first.failures[0]["hits"] != other.failures[0]["hits"]
 
 
 def test_results_survive_json(small) -> None:
@@ -211,6 +222,8 @@ def test_grid_runs_what_differs_once(small, monkeypatch: pytest.MonkeyPatch) -> 
     loaded: list[str] = []
     load = data.load
     monkeypatch.setattr(data, "load", lambda spec: loaded.append(spec) or load(spec))
+    ran: list[Settings] = []
+    monkeypatch.setattr(experiment, "run", lambda point, **given: ran.append(point) or run(point, **given))
     results = grid(
         settings(small("en"), embedder="hash"), retriever=["bm25", "bm25:english", "dense"], chunk_size=[16, 32], index=["exact", "none"]
     )
@@ -218,6 +231,7 @@ def test_grid_runs_what_differs_once(small, monkeypatch: pytest.MonkeyPatch) -> 
         ("bm25:english", 16), ("bm25:english", 32), ("dense", 16), ("dense", 32)
     ]  # fmt: skip
     assert loaded == [small("en")]
+    assert len(ran) == 4
     alone = run(settings(small("en"), embedder="hash", retriever="dense", chunk_size=32))
     assert numbers(alone) == numbers(results[-1])
 
@@ -244,42 +258,3 @@ def test_grid_over_data_and_seeds_prepares_each_once(small, monkeypatch: pytest.
 def test_grid_refuses_bad_lists(small, fields: dict, message: str) -> None:
     with pytest.raises(WorkbenchError, match=message):
         grid(settings(small("en")), **fields)
-
-
-# --- latency ----------------------------------------------------------------------------------------------------------------------
-
-
-def test_d5_latency_leaves_out_construction_and_bypasses_the_cache(small, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
-    class Slow(MadeModel):
-        calls: ClassVar[list] = []
-        loaded = False
-
-        def __init__(self) -> None:
-            super().__init__()
-            time.sleep(0.3)
-
-        def encode(self, texts: Any, role: Any) -> np.ndarray:
-            time.sleep(0.005 if self.loaded else 0.3)  # the first call loads the model
-            self.loaded = True
-            return super().encode(texts, role)
-
-    monkeypatch.setitem(embedding.EMBEDDERS, "made", Slow)
-    point = settings(small("en"), retriever="dense", embedder="made")
-    run(point)
-    rows = own_cache.stat().st_size
-    Slow.calls.clear()
-    latency = probe_latency(point, questions=30)
-    assert latency["n"] == 30
-    assert 5 <= latency["median_ms"] < 150
-    assert latency["median_ms"] <= latency["p95_ms"] < 250
-    assert len(Slow.calls) == 31  # the warm-up too, though all is cached; no passage
-    assert {role for _, role in Slow.calls} == {"query"}
-    assert own_cache.stat().st_size == rows
-    assert run(point).cache["misses"] == 0
-
-
-def test_latency_of_a_retriever_without_embedder_and_of_no_question(small) -> None:
-    latency = probe_latency(settings(small("ko")), questions=3)
-    assert 0 < latency["median_ms"] < 1000
-    with pytest.raises(WorkbenchError, match="a latency probe needs at least 1 question, got 0"):
-        probe_latency(settings(small("ko")), questions=0)

@@ -13,8 +13,8 @@ from test_experiment import numbers
 
 from workbench import data, embedding, experiment
 from workbench.chunking import make_chunk
-from workbench.datatypes import Dataset, Document, Example, Span
-from workbench.experiment import run
+from workbench.datatypes import Dataset, Document, Example, Span, WorkbenchError
+from workbench.experiment import probe_latency, run
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -178,3 +178,39 @@ def test_offsets_are_carried_not_found_by_text(tmp_path: Path) -> None:
     assert result.details["chunks"] == 7
     assert result.scores["recall@3"].tolist() == [0]  # six equal sentences, ties by place: the fourth comes fourth
     assert result.scores["recall@5"].tolist() == [1]
+
+
+def test_d5_latency_leaves_out_construction_and_bypasses_the_cache(small, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+    class Slow(MadeModel):
+        calls: ClassVar[list] = []
+        loaded = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            time.sleep(0.3)
+
+        def encode(self, texts: Any, role: Any) -> np.ndarray:
+            time.sleep(0.005 if self.loaded else 0.3)  # the first call loads the model
+            self.loaded = True
+            return super().encode(texts, role)
+
+    monkeypatch.setitem(embedding.EMBEDDERS, "made", Slow)
+    point = settings(small("en"))
+    run(point)
+    rows = own_cache.stat().st_size
+    Slow.calls.clear()
+    latency = probe_latency(point, questions=30)
+    assert latency["n"] == 30
+    assert 5 <= latency["median_ms"] < 150
+    assert latency["median_ms"] <= latency["p95_ms"] < 250
+    assert len(Slow.calls) == 31  # the warm-up too, though all is cached; no passage
+    assert {role for _, role in Slow.calls} == {"query"}
+    assert own_cache.stat().st_size == rows
+    assert run(point).cache["misses"] == 0
+
+
+def test_latency_of_a_retriever_without_embedder_and_of_no_question(small) -> None:
+    latency = probe_latency(settings(small("ko"), retriever="bm25"), questions=3)
+    assert 0 < latency["median_ms"] < 1000
+    with pytest.raises(WorkbenchError, match="a latency probe needs at least 1 question, got 0"):
+        probe_latency(settings(small("ko"), retriever="bm25"), questions=0)

@@ -89,12 +89,14 @@ def test_more_than_two_percent_unscored_refuse_a_verdict(questions: int, missing
     assert {row.interval.n for row in comparison.rows} == {questions - missing}  # left out for all candidates
 
 
-def test_nothing_scored_by_all_is_an_error() -> None:
+def test_nothing_scored_by_all_is_said() -> None:
     results = candidates(0.3, 0.9)
     results[0].scores[BUDGET][:50] = np.nan
     results[1].scores[BUDGET][50:] = np.nan
-    with pytest.raises(WorkbenchError, match="no question was scored by every candidate on evidence_recall@512t"):
-        report.compare(results)
+    comparison = report.compare(results)
+    assert comparison.verdict == "evidence_recall@512t: no question was scored by every candidate, so nothing can be said."
+    assert (comparison.questions, comparison.lost) == (0, 1.0)
+    assert not any(row.best or row.tied for row in comparison.rows)
 
 
 def test_other_data_or_other_questions_are_refused() -> None:
@@ -263,3 +265,18 @@ def test_groups_of_one_name_are_all_kept() -> None:
     assert [members[0].example_ids for members in groups.values()] == [result.example_ids for result in results]
     assert next(iter(groups)) == "demo-en"
     assert list(groups)[1].startswith("demo-en (split all, seed 1, 5 questions, data ")
+
+
+def test_all_questions_unanswerable_runs_and_says_so(tmp_path) -> None:
+    from workbench import report_html, report_plots
+
+    results = [make_result({BUDGET: [], "recall@5": []}, clusters=[], chunk_size=size) for size in (64, 128)]
+    comparison = report.compare(results)
+    assert "nothing can be said" in comparison.verdict
+    assert report.fixed_k_note(results, "recall@5", BUDGET).startswith("No question was scored")
+    assert results[0].summary()[BUDGET] == {"mean": None, "low": None, "high": None, "n": 0, "unscored": 0}
+    assert "not scored" in report_markdown.table(comparison)
+    report_plots.plot_intervals(comparison)
+    report_plots.plot_budgets(results)
+    report_files.write_leaderboard(tmp_path / "leaderboard.csv", results)
+    assert "nothing can be said" in report_html.write_html(tmp_path / "report.html", results, "x").read_text(encoding="utf-8")

@@ -249,7 +249,7 @@ def test_unscored_questions_are_counted_and_refuse_the_verdict(tmp_path: Path) -
     for name in (BUDGET, "recall@5"):
         results[1].scores[name][:] = np.nan
     words = page(tmp_path, results).text()
-    assert f"No comparison. no question was scored by every candidate on {BUDGET}" in words
+    assert f"No comparison. {BUDGET}: no question was scored by every candidate" in words
     assert results[1].config_id in words
 
 

@@ -66,8 +66,9 @@ class RunResult:
         return values[scored], [cluster for cluster, kept in zip(self.clusters, scored, strict=True) if kept]
 
     def interval(self, metric: str) -> stats.Interval:
-        """Return the mean of one metric with its interval; raise WorkbenchError when no question was scored."""
-        return stats.mean_interval(*self.values(metric))
+        """Return the mean of one metric with its interval; all unknown, with n 0, when no question was scored."""
+        values, clusters = self.values(metric)
+        return stats.mean_interval(values, clusters) if len(values) else stats.NOTHING
 
     def unscored(self, metric: str) -> int:
         """Count the questions without a score."""

@@ -18,7 +18,7 @@ from workbench.cache import Cache, CachedEmbedder
 from workbench.chunking import CHUNKERS, chunk_documents, create_chunker
 from workbench.datatypes import Chunk, Dataset, Embedder, Retriever, WorkbenchError
 from workbench.embedding import EMBEDDERS, create_embedder
-from workbench.evaluation import RunResult, ann_recall, package_versions, rank_cutoffs, retrieve_to_fill, score, worst_questions
+from workbench.evaluation import Check, RunResult, ann_recall, package_versions, rank_cutoffs, retrieve_to_fill, score, worst_questions
 from workbench.index import INDEXES
 from workbench.registry import split_spec, unknown
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
@@ -29,6 +29,7 @@ from workbench.tokens import TokenTable, load_tokenizer, token_tables
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 OPTION_PARTS = ("chunker", "embedder", "index", "retriever")
+NOTHING_SCORED = (Check("unscored", "warning", "every question is unanswerable, so retrieval cannot be scored"),)
 NONE = "none"  # the embedder and index of a retriever that uses neither
 
 
@@ -57,7 +58,10 @@ class Pipeline:
 
 
 def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
-    """Load, split and sample the data, and tokenise its documents; raise WorkbenchError when no question has evidence."""
+    """Load, split and sample the data, and tokenise its documents.
+
+    Raise WorkbenchError when there is no question, or when answerable questions come without evidence; all unanswerable is fine.
+    """
     dataset = loaded = data.load(settings.dataset)
     others: list[Dataset] = []
     if settings.split != "all":
@@ -67,7 +71,7 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
     if settings.limit:
         dataset = data.sample(dataset, settings.limit, settings.seed)
     scored = replace(dataset, examples=tuple(example for example in dataset.examples if example.evidence))
-    if not scored.examples:
+    if not scored.examples and (not dataset.examples or any(example.answerable for example in dataset.examples)):
         advice = "add a quote or offsets to the questions (`workbench data template DIR` shows how)"
         if any(example.evidence for example in loaded.examples):
             advice = "others of this data set have: raise `limit`, or take another split or seed"
@@ -184,22 +188,21 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
             index_recall = None if exact else ann_recall(pipeline.retriever, examples, hits, settings.top_k)
             inner = getattr(pipeline.embedder, "embedder", pipeline.embedder)
             model = getattr(inner, "model", None)
-            checks = audit(
-                Evidence(
-                    settings,
-                    prepared.scored,
-                    pipeline.chunks,
-                    pipeline.texts,
-                    hits,
-                    scores,
-                    prepared.clusters,
-                    prepared.tables,
-                    pipeline.embedder,
-                    model if isinstance(model, models.LocalModel) else None,
-                    prepared.elsewhere,
-                    index_recall,
-                )
+            evidence = Evidence(
+                settings,
+                prepared.scored,
+                pipeline.chunks,
+                pipeline.texts,
+                hits,
+                scores,
+                prepared.clusters,
+                prepared.tables,
+                pipeline.embedder,
+                model if isinstance(model, models.LocalModel) else None,
+                prepared.elsewhere,
+                index_recall,
             )
+            checks = audit(evidence) if examples else NOTHING_SCORED
     return RunResult(
         settings=settings,
         example_ids=tuple(example.id for example in examples),
@@ -213,7 +216,7 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
             "top_k_clipped": len(pipeline.chunks) if len(pipeline.chunks) < settings.top_k else None,
             "embedder_precision": getattr(inner, "precision", None),
             "ann_recall": index_recall,
-            "hits_mean": round(float(np.mean([len(found) for found in hits])), 1),
+            "hits_mean": round(sum(map(len, hits)) / max(len(hits), 1), 1),
         },
         failures=tuple(worst_questions(prepared.scored, hits, scores[settings.primary])),
         audit=checks,
@@ -256,7 +259,7 @@ def probe_latency(settings: Settings, questions: int = 20, allow_download: bool 
     settings = resolve(settings, prepared)
     with closing(Cache(cache_file())) as cache:
         pipeline = build(settings, prepared, cache, allow_download)
-        examples = [prepared.scored.examples[row % len(prepared.scored.examples)] for row in range(questions)]
+        examples = [prepared.dataset.examples[row % len(prepared.dataset.examples)] for row in range(questions)]
         seconds = []
         with pipeline.embedder.bypassed() if isinstance(pipeline.embedder, CachedEmbedder) else nullcontext():
             pipeline.retriever.retrieve(examples[:1], settings.top_k)

@@ -51,7 +51,7 @@ class Comparison:
     def lost(self) -> float:
         """Return the share of the questions that some candidate left without a score."""
         total = len(self.rows[0].result.example_ids)
-        return (total - self.questions) / total
+        return (total - self.questions) / total if total else 0.0
 
 
 def is_control(settings: Settings) -> bool:
@@ -138,7 +138,10 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     table = np.stack([np.asarray(result.scores[metric], dtype=float) for result in results], axis=1)
     kept = np.isfinite(table).all(axis=1)
     if not kept.any():
-        raise WorkbenchError(f"no question was scored by every candidate on {metric}")
+        rows = tuple(Row(result, name, stats.NOTHING, None, False, False) for result, name in zip(results, labels(results), strict=True))
+        return Comparison(
+            metric, rows, rows[base].label, 0, 0, f"{metric}: no question was scored by every candidate, so nothing can be said."
+        )
     table, clusters = table[kept], [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
     intervals = [stats.mean_interval(table[:, column], clusters) for column in range(len(results))]
     # equal means: the fewer chunks, the better; then the label decides, so the order is always the same
@@ -199,6 +202,8 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
     """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
     check_comparable(results)
+    if not results[0].example_ids:
+        return "No question was scored, so neither view prefers anything."
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (results[i].details.get("chunks", 0), names[i]))
     candidates = [i for i in order if not is_control(results[i].settings)] or order
@@ -221,6 +226,8 @@ def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
 
 def format_interval(interval: stats.Interval) -> str:
     """Render "0.712 [0.650, 0.774]", or the mean alone when the bounds are unknown."""
+    if not interval.n:
+        return "not scored"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval.known else f"{interval.mean:.3f} [unknown]"
 
 

@@ -73,7 +73,8 @@ def _parts(results: Sequence[RunResult], baseline: Mapping[str, str]) -> list[Pa
     parts = []
     for number, (name, members) in enumerate(groups.items(), start=1):
         try:
-            parts.append(Part(f"data-{number}", name, members, report.compare(members, baseline=baseline.get(name))))
+            comparison = report.compare(members, baseline=baseline.get(name))
+            parts.append(Part(f"data-{number}", name, members, comparison if comparison.questions else None, comparison.verdict))
         except WorkbenchError as error:
             parts.append(Part(f"data-{number}", name, members, None, str(error)))
     return parts

@@ -67,6 +67,8 @@ def plot_intervals(comparison: Comparison, title: str = "") -> Figure:
     """
     import matplotlib
 
+    if not comparison.questions:
+        return _empty(comparison.verdict)
     with matplotlib.rc_context(_style()):
         figure = _figure(1.75 + 0.36 * len(comparison.rows) + 0.3 * bool(title))
         axes = figure.subplots()
@@ -93,6 +95,8 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
         raise unknown("result", highlight, ids)
     budgets = _budgets(results, metric_family)
     tables = [_by_id(compare(results, f"{metric_family}@{budget}t")) for budget in budgets]
+    if not results[0].example_ids:
+        return _empty("No question was scored.")
     with matplotlib.rc_context(_style()):
         figure = _figure(max(4.4, 2.0 + 0.27 * len(results)))
         axes = figure.subplots()
@@ -196,6 +200,13 @@ def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
+
+
+def _empty(words: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure = _figure(1.0)
+    figure.text(0.02, 0.5, wrap(words, 90), va="center")
+    return figure
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:

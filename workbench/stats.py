@@ -40,6 +40,9 @@ class Interval:
         return not math.isnan(self.low)
 
 
+NOTHING = Interval(math.nan, math.nan, math.nan, 0, 0)  # of no question at all
+
+
 def cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Sum the deviations from the mean within each cluster: values (n,) or (n, m) give sums (G,) or (G, m), and the cluster sizes (G,)."""
     _, labels, sizes = np.unique([str(cluster) for cluster in clusters], return_inverse=True, return_counts=True)

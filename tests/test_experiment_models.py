@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_parts import levels
 
 from workbench import experiment
-from workbench.datatypes import Embedder
+from workbench.embedding_st import SentenceTransformersEmbedder
 from workbench.evaluation import RunResult
 from workbench.experiment import DEFAULT_EMBEDDERS
 from workbench.settings import Settings
@@ -26,23 +27,23 @@ print(json.dumps({"heavy": heavy, "result": result.to_json()}))
 """
 
 
-@pytest.fixture(autouse=True)
-def loaded_once(session_embedders: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep loaded models from run to run, as no run would by itself."""
-    create = experiment.create_embedder
-
-    def kept(spec: str, options: dict | None, allow_download: bool) -> Embedder:
-        key = json.dumps([spec, options])
-        if key not in session_embedders:
-            session_embedders[key] = create(spec, options, allow_download)
-        return session_embedders[key]
-
-    monkeypatch.setattr(experiment, "create_embedder", kept)
-
-
 @pytest.fixture(scope="module")
-def session_embedders() -> dict[str, Embedder]:
+def loaded() -> dict[tuple, Any]:
     return {}
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(loaded: dict[tuple, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load each model once for all tests here; a run by itself keeps nothing."""
+    load = SentenceTransformersEmbedder._loaded.func
+
+    def kept(embedder: SentenceTransformersEmbedder) -> Any:
+        key = (embedder.model.path, embedder.dtype)
+        if key not in loaded:
+            loaded[key] = load(embedder)
+        return loaded[key]
+
+    monkeypatch.setattr(SentenceTransformersEmbedder, "_loaded", property(kept))
 
 
 @pytest.fixture

@@ -149,7 +149,8 @@ def _incomplete(folder: Path) -> str:
         return f"{raised[0] if raised else 'nothing'} was raised and {len(never)} code cells never ran (sys.exit in a cell?)"
     try:
         for result in load_results(folder / "result.json"):
-            result.interval(result.settings.primary)
+            if result.example_ids and not result.interval(result.settings.primary).n:
+                raise WorkbenchError(f"{result.config_id} has no {result.settings.primary} for any of its questions")
     except WorkbenchError as problem:
         return _plain(f"the notebook ended without complete results (save_results): {problem}", folder)
     return ""

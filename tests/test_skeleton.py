@@ -70,7 +70,7 @@ def test_license_is_apache_2() -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 def test_makefile_targets_are_the_commands_of_the_package() -> None:
     def make(*words: str) -> str:
-        return subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     targets = re.search(r"^([a-z ]+):\n\t@\$\(PYTHON\) -m workbench", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets is not None

@@ -32,7 +32,7 @@ CSS = """<style>
 [data-jp-theme-light="false"] .workbench-chunks { color-scheme: dark; --odd: rgba(86, 180, 233, .26); --even: rgba(230, 159, 0, .30);
   --border: #a9b4be; --evidence: #ff9d5c; }
 .workbench-chunks p { margin: 0 0 8px; font: 13px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); }
-.workbench-chunks pre.text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; background: none; color: inherit;
+.workbench-chunks pre.text { margin: 0; white-space: pre-wrap; overflow-wrap: break-word; word-break: normal; background: none; color: inherit;
   font: 14px/1.85 var(--jp-content-font-family, system-ui, sans-serif); }
 .workbench-chunks :is(span, mark) { color: inherit; padding: 2px 0; background: none; }
 .workbench-chunks .odd { background: var(--odd); }
@@ -85,7 +85,9 @@ def chunk_view(
         parts.append(_segment(text, here, first, last))
         before = here
     heading = f"<b>{html.escape(document.title or document.id)}</b><br>{html.escape(chunk_summary(chunks, tables, evidence))}<br>{LEGEND}"
-    body = f'<pre class="text" dir="auto" style="white-space: pre-wrap">{"".join(parts)}</pre>'
+    body = (
+        f'<pre class="text" dir="auto" style="white-space: pre-wrap; word-break: normal; overflow-wrap: break-word">{"".join(parts)}</pre>'
+    )
     return f'{CSS}<div class="workbench-chunks"><p>{heading}</p>{body}</div>'
 
 

@@ -32,7 +32,8 @@ CSS = """<style>
 [data-jp-theme-light="false"] .workbench-chunks { color-scheme: dark; --odd: rgba(86, 180, 233, .26); --even: rgba(230, 159, 0, .30);
   --border: #a9b4be; --evidence: #ff9d5c; }
 .workbench-chunks p { margin: 0 0 8px; font: 13px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); }
-.workbench-chunks pre.text { margin: 0; white-space: pre-wrap; overflow-wrap: break-word; word-break: normal; background: none; color: inherit;
+.workbench-chunks pre.text { margin: 0; white-space: pre-wrap; overflow-wrap: break-word; word-break: normal;
+  background: none; color: inherit;
   font: 14px/1.85 var(--jp-content-font-family, system-ui, sans-serif); }
 .workbench-chunks :is(span, mark) { color: inherit; padding: 2px 0; background: none; }
 .workbench-chunks .odd { background: var(--odd); }

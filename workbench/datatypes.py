@@ -5,7 +5,7 @@ Records are frozen; text is NFC; offsets are characters with an exclusive end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -93,6 +93,91 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """Hold one piece of the context as a prompt shows it; prompts and citations number passages from 1."""
+
+    span: Span
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Hold one message to a language model; only templates write system messages, never documents or questions."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Hold what a generator is asked: the messages, and the question and passages they were made of (all the `extractive` control reads)."""
+
+    messages: tuple[Message, ...]
+    question: str = ""
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Hold what a generator returned.
+
+    `finish_reason` is "stop", "length" (stopped by our own cap on new tokens) or "error": then `error` says why in one line and `text` is "".
+    Token counts are None where the generator has no tokens or its server did not tell. In a batch, `seconds` is an equal share of its time.
+    """
+
+    text: str
+    finish_reason: Literal["stop", "length", "error"] = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Hold one call of a generator; a prompt chain has several."""
+
+    name: str
+    messages: tuple[Message, ...]
+    completion: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Record what one hook of postprocessing (or a shrunk context) did to an answer, in one line."""
+
+    hook: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold an answer with all that explains it; `text` is what a user would see, the last step holds what the generator wrote."""
+
+    example_id: str
+    question: str
+    text: str
+    hits: tuple[Hit, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    context_tokens: int = 0  # of the measuring tokenizer
+    steps: tuple[Step, ...] = ()
+    refused: bool = False
+    citations: tuple[int, ...] = ()  # numbers of the passages cited, those that exist
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def completion(self) -> Completion:
+        """Return the last completion."""
+        return self.steps[-1].completion
+
+    @property
+    def error(self) -> str:
+        """Return why there is no answer, "" when there is one."""
+        return self.completion.error
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """Hold documents and questions of one source; `losses` lists what the loader had to drop or repair."""
 
@@ -155,3 +240,22 @@ class Retriever(Protocol):
     """Find the k best chunks for each question."""
 
     def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]: ...
+
+
+class Generator(Protocol):
+    """Turn conversations into completions, in their order; a conversation that fails gets a Completion with an error, the others go on."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Return all that decides the text; with "sampled": True it is never cached."""
+        ...
+
+    def generate(self, conversations: Sequence[Conversation]) -> list[Completion]: ...
+
+    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
+        """Generate one completion and hand over its text piece by piece as it comes."""
+        ...
+
+    def overflows(self, conversations: Sequence[Conversation]) -> list[int]:
+        """Return for each conversation how many tokens too long it is for the context window (0: it fits, or nothing is known)."""
+        ...

@@ -122,7 +122,8 @@ class Conversation:
 class Completion:
     """Hold what a generator returned.
 
-    `finish_reason` is "stop", "length" (stopped by our own cap on new tokens) or "error": then `error` says why in one line and `text` is "".
+    `finish_reason` is "stop", "length" (stopped by our own cap on new tokens) or "error": then `error` says why in one line and there is
+    no text.
     Token counts are None where the generator has no tokens or its server did not tell. In a batch, `seconds` is an equal share of its time.
     """
 

@@ -111,7 +111,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Hold what a generator is asked: the messages, and the question and passages they were made of (all the `extractive` control reads)."""
+    """Hold what a generator is asked: messages, and the question and passages they were made of (all that `extractive` reads)."""
 
     messages: tuple[Message, ...]
     question: str = ""

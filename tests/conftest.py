@@ -57,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 def stored_models() -> None:
     """Skip unless the two default embedding models are in the store."""
     from workbench import models
-    from workbench.experiment import DEFAULT_EMBEDDERS
+    from workbench.experiment_build import DEFAULT_EMBEDDERS
 
     for spec in DEFAULT_EMBEDDERS.values():
         name = spec.partition(":")[2]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from workbench.datatypes import WorkbenchError
-from workbench.notebook import Parameter, check_parameters, code_cells, code_fingerprint, declared_parameters, refuse_secrets, settings_of
+from workbench.notebook import Parameter, check_parameters, code_cells, code_fingerprint, declared_parameters, settings_of
+from workbench.settings import refuse_secrets
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = """# a comment, then a blank line

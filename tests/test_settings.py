@@ -29,6 +29,12 @@ OTHER_VALUES: dict[str, Any] = {
     "top_k": 5,
     "budgets": (128, 256),
     "primary": "ndcg@10",
+    "generator": "extractive",
+    "prompt": "concise",
+    "answers": 5,
+    "answer_budget": 256,
+    "shrink_context": True,
+    "rules": "rules.yaml",
     "seed": 1,
     "options": {"index": {"ef": 64}},
 }
@@ -174,3 +180,19 @@ def test_replace_checks_too_and_leaves_the_original() -> None:
 @pytest.mark.parametrize(("name", "value"), [*(("split", value) for value in SPLITS), *(("header", value) for value in HEADERS)])
 def test_every_listed_value_is_accepted(name: str, value: str) -> None:
     assert getattr(parse_settings({name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"options": {"generator": {"api_key": "abc"}}},
+        {"generator": "openai:sk-0123456789abcdef01234"},
+        {"options": {"generator": {"stop": ["hf_0123456789012345678901"]}}},
+    ],
+    ids=["named", "in a spec", "deep inside"],
+)
+def test_a_key_in_a_setting_is_refused_and_not_repeated(values: dict[str, Any]) -> None:
+    with pytest.raises(WorkbenchError, match="looks like a secret; put it into an environment variable") as error:
+        parse_settings(values)
+    assert "0123456789" not in str(error.value)
+    assert "abc" not in str(error.value)

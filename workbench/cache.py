@@ -35,12 +35,17 @@ T = TypeVar("T")
 
 @dataclass
 class CacheCounts:
-    """Count what a run took from the cache: hits, computed values, damaged rows, calls to the wrapped part."""
+    """Count what a run took from the cache and what it computed.
+
+    Vectors: hits, misses, calls to the embedder. Completions: hits, and conversations that a generator was asked. Both: damaged rows.
+    """
 
     hits: int = 0
     misses: int = 0
     damaged: int = 0
     calls: int = 0
+    completion_hits: int = 0
+    completions: int = 0
 
 
 class Cache:

@@ -240,7 +240,13 @@ class LexicalIndex(Protocol):
 class Retriever(Protocol):
     """Find the k best chunks for each question."""
 
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]: ...
+    def vectorise(self, examples: Sequence[Example]) -> Sequence[Any]:
+        """Return what is searched with for each question: a vector, tokens, or both."""
+        ...
+
+    def retrieve(self, examples: Sequence[Example], k: int, queries: Sequence[Any] | None = None) -> list[list[Hit]]:
+        """Return hits; `queries` are those of `vectorise`, made here when absent."""
+        ...
 
 
 class Generator(Protocol):

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from workbench import metrics, stats
-from workbench.datatypes import Dataset, Example, Hit, Retriever, WorkbenchError
+from workbench.datatypes import Dataset, Example, Hit, WorkbenchError
 from workbench.index import ExactIndex
-from workbench.packing import Context, pack
+from workbench.packing import Context
 from workbench.retrieval import HybridRetriever
 from workbench.settings import Settings, parse_settings
 from workbench.storage import read_json, write_json
@@ -26,7 +26,7 @@ FORMAT = 1  # of result files
 FAILURES = 3  # questions and hits shown in full
 EXCERPT = 600  # characters
 PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
-MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch")
+MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch", "sacrebleu", "openai")
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,19 @@ class Check:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Hold what one configuration scored; a NaN score is unscored and counted, means are computed when asked for."""
+    """Hold what one configuration scored; means are computed when asked for.
+
+    A metric may be asked of some questions only (`asked`): retrieval needs evidence, refusal recall an unanswerable question. A NaN score
+    where it is asked is unscored and counted.
+    """
 
     settings: Settings
     example_ids: tuple[str, ...]
     clusters: tuple[str, ...]
     scores: Mapping[str, np.ndarray]  # metric -> (questions,)
     data: Mapping[str, Any]
+    asked: Mapping[str, np.ndarray] = field(default_factory=dict)  # metric -> (questions,) bool; of all questions where absent
+    answers: tuple[Mapping[str, Any], ...] = ()  # one for each question answered
     details: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[Mapping[str, Any], ...] = ()
     audit: tuple[Check, ...] = ()
@@ -70,9 +76,13 @@ class RunResult:
         values, clusters = self.values(metric)
         return stats.mean_interval(values, clusters) if len(values) else stats.NOTHING
 
+    def asked_of(self, metric: str) -> np.ndarray:
+        """Return which questions a metric is asked of: (questions,) bool."""
+        return self.asked[metric] if metric in self.asked else np.ones(len(self.example_ids), dtype=bool)
+
     def unscored(self, metric: str) -> int:
-        """Count the questions without a score."""
-        return int((~np.isfinite(np.asarray(self.scores[metric], dtype=float))).sum())
+        """Count the questions that a metric is asked of and has no score for."""
+        return int((self.asked_of(metric) & ~np.isfinite(np.asarray(self.scores[metric], dtype=float))).sum())
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Return {metric: {mean, low, high, n, unscored}}; unknown bounds are None."""
@@ -92,6 +102,8 @@ class RunResult:
             "examples": list(self.example_ids),
             "clusters": list(self.clusters),
             "scores": {metric: [_number(float(value)) for value in values] for metric, values in self.scores.items()},
+            "asked": {metric: "".join("01"[kept] for kept in mask.astype(int)) for metric, mask in self.asked.items()},
+            "answers": [dict(answer) for answer in self.answers],
             "data": dict(self.data),
             "details": dict(self.details),
             "failures": [dict(failure) for failure in self.failures],
@@ -117,6 +129,8 @@ class RunResult:
                 clusters=tuple(record["clusters"]),
                 scores=scores,
                 data=record["data"],
+                asked={metric: np.array([sign == "1" for sign in signs], dtype=bool) for metric, signs in record["asked"].items()},
+                answers=tuple(record["answers"]),
                 details=record["details"],
                 failures=tuple(record["failures"]),
                 audit=tuple(Check(**check) for check in record["audit"]),
@@ -126,7 +140,8 @@ class RunResult:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkbenchError(f"not a complete result record: {error!r}") from None
-        if any(len(values) != len(result.example_ids) for values in scores.values()) or len(result.clusters) != len(result.example_ids):
+        lists = (*scores.values(), *result.asked.values(), result.clusters)
+        if any(len(values) != len(result.example_ids) for values in lists):
             raise WorkbenchError("not a complete result record: scores and questions differ in number")
         return result
 
@@ -160,29 +175,6 @@ def rank_cutoffs(top_k: int) -> tuple[int, ...]:
     return tuple(sorted({k for k in (*RANKS, top_k) if k <= top_k}))
 
 
-def retrieve_to_fill(
-    retriever: Retriever,
-    examples: Sequence[Example],
-    top_k: int,
-    budget: int,
-    tables: Mapping[str, TokenTable],
-    chunks: int,
-    mean_tokens: float,
-) -> tuple[list[list[Hit]], list[Context]]:
-    """Retrieve at least top_k hits and deep enough that each question's context fills the largest budget; return hits and contexts."""
-    depth = min(chunks, max(top_k, 2 * math.ceil(budget / max(mean_tokens, 1)))) if budget else min(chunks, top_k)
-    hits = retriever.retrieve(examples, depth)
-    contexts = [pack(found, budget, tables) for found in hits]
-    while depth < chunks:
-        short = [row for row, context in enumerate(contexts) if not context.full and len(hits[row]) == depth]
-        if not budget or not short:
-            break
-        depth = min(chunks, 4 * depth)
-        for row, found in zip(short, retriever.retrieve([examples[row] for row in short], depth), strict=True):
-            hits[row], contexts[row] = found, pack(found, budget, tables)
-    return hits, contexts
-
-
 def ann_recall(retriever: Any, examples: Sequence[Example], hits: Sequence[Sequence[Hit]], k: int) -> float:
     """Return the share of the k hits by exact search that are among the first k hits by an approximate index (VX11)."""
     exact = copy.copy(retriever)
@@ -211,6 +203,13 @@ def score(
         rows.append(row | metrics.score_ranking(found, example, ks, tables))
     names = metrics.metric_names(ks, settings.budgets, dataset.document_gold)
     return {name: np.array([row[name] for row in rows]) for name in names}
+
+
+def spread(values: np.ndarray, rows: Sequence[int], size: int) -> np.ndarray:
+    """Return an array of `size` questions with the values at their rows and NaN elsewhere."""
+    spread_out = np.full(size, math.nan)
+    spread_out[list(rows)] = values
+    return spread_out
 
 
 def worst_questions(dataset: Dataset, hits: Sequence[Sequence[Hit]], scores: np.ndarray) -> Iterator[dict[str, Any]]:

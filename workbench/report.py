@@ -12,6 +12,7 @@ import numpy as np
 from workbench import metrics, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
+from workbench.metrics_answers import ANSWER_METRICS
 from workbench.registry import unknown
 from workbench.settings import Settings
 
@@ -43,15 +44,10 @@ class Comparison:
     metric: str
     rows: tuple[Row, ...]
     baseline: str
-    questions: int
+    questions: int  # scored by every candidate that the metric is asked of
     clusters: int
+    lost: float  # share of the questions that some candidate left without a score
     verdict: str
-
-    @property
-    def lost(self) -> float:
-        """Return the share of the questions that some candidate left without a score."""
-        total = len(self.rows[0].result.example_ids)
-        return (total - self.questions) / total if total else 0.0
 
 
 def is_control(settings: Settings) -> bool:
@@ -131,19 +127,24 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     metric = metric or results[0].settings.primary
     for result in results:
         metrics.check_metric(metric, list(result.scores))
+    if metric in ANSWER_METRICS and len({tuple(answer["id"] for answer in result.answers) for result in results}) > 1:
+        raise WorkbenchError(f"{metric}: the candidates answered different questions; use the same `answers` and seed")
     ids = [result.config_id for result in results]
     if baseline is not None and baseline not in ids:
         raise unknown("baseline", baseline, ids)
     base = ids.index(baseline) if baseline else 0
-    table = np.stack([np.asarray(result.scores[metric], dtype=float) for result in results], axis=1)
-    kept = np.isfinite(table).all(axis=1)
-    if not kept.any():
+    asked = np.stack([result.asked_of(metric) for result in results], axis=1)
+    scored = np.stack([np.isfinite(np.asarray(result.scores[metric], dtype=float)) for result in results], axis=1)
+    wanted = asked.any(axis=1)
+    kept = wanted & (scored | ~asked).all(axis=1)
+    if not (asked & kept[:, None]).any(axis=0).all():
         rows = tuple(Row(result, name, stats.NOTHING, None, False, False) for result, name in zip(results, labels(results), strict=True))
         return Comparison(
-            metric, rows, rows[base].label, 0, 0, f"{metric}: no question was scored by every candidate, so nothing can be said."
+            metric, rows, rows[base].label, 0, 0, 1.0, f"{metric}: no question was scored by every candidate, so nothing can be said."
         )
-    table, clusters = table[kept], [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
-    intervals = [stats.mean_interval(table[:, column], clusters) for column in range(len(results))]
+    clusters = [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
+    table = np.stack([linearised(result.scores[metric][kept], asked[kept, i]) for i, result in enumerate(results)], axis=1)
+    intervals = [_interval(result.scores[metric][kept], asked[kept, i], clusters) for i, result in enumerate(results)]
     # equal means: the fewer chunks, the better; then the label decides, so the order is always the same
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
@@ -151,9 +152,25 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     against_base = dict(zip(others, stats.max_t(table[:, others] - table[:, [base]], clusters, seed), strict=True))
     tied = _tied(table, clusters, order[0], seed)
     rows = tuple(Row(results[i], names[i], intervals[i], against_base.get(i), i in tied, i == order[0]) for i in order)
-    lost = float((~kept).mean())
+    lost = float(1 - kept.sum() / wanted.sum())
     sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost)
-    return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), sentence)
+    return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), lost, sentence)
+
+
+def linearised(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return one value for each question whose mean is the mean over the questions asked, so that candidates can be paired.
+
+    Where a metric is asked of all, these are the scores themselves. Where each candidate is asked of others (refusal precision: of what it
+    refused), the mean is a ratio, and its linearisation carries the right standard error (Särndal et al. 1992, section 5.6).
+    """
+    if asked.all():
+        return values
+    mean = values[asked].mean()
+    return mean + np.where(asked, values - mean, 0.0) / asked.mean()
+
+
+def _interval(values: np.ndarray, asked: np.ndarray, clusters: Sequence[str]) -> stats.Interval:
+    return stats.mean_interval(values[asked], [cluster for cluster, kept in zip(clusters, asked, strict=True) if kept])
 
 
 def _tied(table: np.ndarray, clusters: Sequence[str], best: int, seed: int) -> set[int]:

@@ -135,8 +135,7 @@ def choose_curves(comparison: Comparison) -> list[Row]:
 
 def measured(results: Sequence[RunResult]) -> set[str]:
     """Return the metrics on which every result has a scored question."""
-    total = len(results[0].example_ids)
-    return set.intersection(*({name for name in result.scores if result.unscored(name) < total} for result in results))
+    return set.intersection(*({name for name in result.scores if np.isfinite(result.scores[name]).any()} for result in results))
 
 
 def budgets(results: Sequence[RunResult]) -> list[int]:

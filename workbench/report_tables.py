@@ -69,8 +69,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         ]
         lines.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     notes = [f"{comparison.questions} questions in {comparison.clusters} document groups."]
-    lost = len(results[0].example_ids) - comparison.questions
-    notes += [f"{lost} more questions are left out, because a candidate has no score for them."] * bool(lost)
+    notes += [f"{comparison.lost:.1%} of the questions are left out, because a candidate has no score for them."] * bool(comparison.lost)
     clipped = [f"{row.label} ({row.result.details['top_k_clipped']})" for row in rows if row.result.details.get("top_k_clipped")]
     notes += [f"top_k is cut to the number of chunks for {', '.join(clipped)}."] * bool(clipped)
     head = f'<tr class="groups">{over}</tr><tr>{"".join(heads)}</tr>'
@@ -83,7 +82,7 @@ def _mean(result: RunResult, metric: str) -> str:
     if metric not in result.scores:
         return number_cell("–")
     lost = result.unscored(metric)
-    if lost == len(result.example_ids):
+    if not result.interval(metric).n:
         return number_cell("unscored")
     mean = result.interval(metric).mean
     return number_cell(f"{mean:.3f}" + f" ({lost} unscored)" * bool(lost), mean)

@@ -74,14 +74,18 @@ class DenseRetriever:
         self.filter = MetadataFilter(filter, chunks)
         self.index: VectorIndex = create_index(index, embedder.encode(texts, "passage"), [chunk.id for chunk in chunks], index_options)
 
-    def search(self, examples: Sequence[Example], k: int) -> list[Found]:
-        """Return row numbers and scores for each question."""
-        queries = self.embedder.encode([nfc(example.question) for example in examples], "query")
-        return filtered_search(self.filter, examples, lambda at, rows: self.index.search(queries[at], k, rows))
+    def vectorise(self, examples: Sequence[Example]) -> Sequence[np.ndarray]:
+        """Return one unit vector for each question."""
+        return self.embedder.encode([nfc(example.question) for example in examples], "query")
 
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+    def search(self, examples: Sequence[Example], k: int, queries: Sequence[np.ndarray]) -> list[Found]:
+        """Return row numbers and scores for each question."""
+        vectors = np.asarray(queries)
+        return filtered_search(self.filter, examples, lambda at, rows: self.index.search(vectors[at], k, rows))
+
+    def retrieve(self, examples: Sequence[Example], k: int, queries: Sequence[np.ndarray] | None = None) -> list[list[Hit]]:
         """Return at most k hits for each question, best first."""
-        return to_hits(self.chunks, self.search(examples, k))
+        return to_hits(self.chunks, self.search(examples, k, self.vectorise(examples) if queries is None else queries))
 
 
 class Bm25Retriever:
@@ -106,14 +110,17 @@ class Bm25Retriever:
         self.filter = MetadataFilter(filter, chunks)
         self.index: LexicalIndex = LEXICAL_INDEXES["bm25"]([self.tokenise(text) for text in texts], k1=k1, b=b)
 
-    def search(self, examples: Sequence[Example], k: int) -> list[Found]:
+    def vectorise(self, examples: Sequence[Example]) -> Sequence[list[str]]:
+        """Return the tokens of each question."""
+        return [self.tokenise(example.question) for example in examples]
+
+    def search(self, examples: Sequence[Example], k: int, queries: Sequence[list[str]]) -> list[Found]:
         """Return row numbers and scores for each question; chunks without a common token are no hits."""
-        queries = [self.tokenise(example.question) for example in examples]
         return filtered_search(self.filter, examples, lambda at, rows: self.index.search([queries[i] for i in at], k, rows))
 
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+    def retrieve(self, examples: Sequence[Example], k: int, queries: Sequence[list[str]] | None = None) -> list[list[Hit]]:
         """Return at most k hits for each question, best first."""
-        return to_hits(self.chunks, self.search(examples, k))
+        return to_hits(self.chunks, self.search(examples, k, self.vectorise(examples) if queries is None else queries))
 
 
 class HybridRetriever:
@@ -136,10 +143,18 @@ class HybridRetriever:
         self.dense = DenseRetriever(chunks, texts, embedder, index, index_options, filter)
         self.bm25 = Bm25Retriever(chunks, texts, filter, argument, k1=k1, b=b)
 
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+    def vectorise(self, examples: Sequence[Example]) -> Sequence[tuple[np.ndarray, list[str]]]:
+        """Return the unit vector and the tokens of each question."""
+        return list(zip(self.dense.vectorise(examples), self.bm25.vectorise(examples), strict=True))
+
+    def retrieve(
+        self, examples: Sequence[Example], k: int, queries: Sequence[tuple[np.ndarray, list[str]]] | None = None
+    ) -> list[list[Hit]]:
         """Return at most k hits for each question, best first; chunks below rank 1000 of both lists are no hits."""
+        vectors, tokens = zip(*(self.vectorise(examples) if queries is None else queries), strict=True) if examples else ((), ())
         found = []
-        for lists in zip(self.dense.search(examples, FUSION_DEPTH), self.bm25.search(examples, FUSION_DEPTH), strict=True):
+        both = (self.dense.search(examples, FUSION_DEPTH, vectors), self.bm25.search(examples, FUSION_DEPTH, tokens))
+        for lists in zip(*both, strict=True):
             found.append(fuse([rows for rows, _ in lists], k))
         return to_hits(self.chunks, found)
 
@@ -152,7 +167,11 @@ class RandomRetriever:
         self.filter = MetadataFilter(filter, chunks)
         self.seed = seed
 
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
+    def vectorise(self, examples: Sequence[Example]) -> Sequence[None]:
+        """Return nothing for each question: a draw does not look at it."""
+        return [None] * len(examples)
+
+    def retrieve(self, examples: Sequence[Example], k: int, queries: Sequence[None] | None = None) -> list[list[Hit]]:  # noqa: ARG002
         """Return k chunks in an order that depends on the seed and the id of the question only."""
         return to_hits(self.chunks, [self._draw(example, k) for example in examples])
 

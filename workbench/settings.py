@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from workbench.storage import canonical_json, fingerprint
 
 HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
 SPLITS = ("all", "train", "selection", "confirmation")
+SECRET_NAME = re.compile(r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])token$", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{12,})")
 
 
 class Settings(BaseModel):
@@ -41,6 +44,12 @@ class Settings(BaseModel):
     top_k: Annotated[int, Field(ge=1)] = 10
     budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (256, 512, 1024, 2048)
     primary: str = "auto"
+    generator: str = "none"
+    prompt: str = "plain"
+    answers: Annotated[int, Field(ge=0)] = 100  # questions answered at most, drawn by seed; 0 takes all
+    answer_budget: Annotated[int, Field(ge=0)] = 0  # tokens of context for an answer; 0 stands for the first budget of at least 512
+    shrink_context: bool = False  # let a context that does not fit the generator's window get smaller, which is recorded
+    rules: str = ""  # YAML file of business rules
     seed: Annotated[int, Field(ge=0)] = 0
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -67,7 +76,7 @@ class Settings(BaseModel):
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(f"budgets {list(self.budgets)} must hold at least one size and rise without repetition")
         for name, value in self:
-            if isinstance(value, str) and "=" in value and name not in {"dataset"}:
+            if isinstance(value, str) and "=" in value and name not in {"dataset", "rules"}:
                 raise ValueError(f"{name} {value!r} must not contain '=': options go through `options` (--set part.name=value)")
         return self
 
@@ -89,7 +98,8 @@ def parse_settings(values: Mapping[str, Any]) -> Settings:
     """Build Settings from plain values; raise WorkbenchError naming the field, the value and the nearest known name."""
     if not isinstance(values, Mapping):
         raise WorkbenchError(f"settings must be names with values, got {values!r:.80}")
-    for name in values:
+    for name, value in values.items():
+        refuse_secrets(str(name), value, "settings")
         if name not in Settings.model_fields:
             raise WorkbenchError(unknown_field(str(name)))
     try:
@@ -107,6 +117,15 @@ def collect_settings(namespace: Mapping[str, Any], **changes: Any) -> Settings:
     """Build Settings from the variables of a notebook that are named like a field, and these changes."""
     values = {name: namespace[name] for name in Settings.model_fields if name in namespace}
     return parse_settings({**values, **changes})
+
+
+def refuse_secrets(name: str, value: Any, place: str) -> None:
+    """Raise WorkbenchError for a parameter that looks like a secret, or holds one: parameters are stored in every output (SC1)."""
+    if SECRET_NAME.search(name) or (isinstance(value, str) and SECRET_VALUE.search(value)):
+        raise WorkbenchError(f"{place}: parameter {name!r} looks like a secret; put it into an environment variable instead")
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in inner:
+        refuse_secrets(f"{name}.{key}", item, place)
 
 
 def unknown_field(name: str) -> str:

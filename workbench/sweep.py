@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workbench import data, models, registry, report, report_files, report_html, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
-from workbench.experiment import Prepared, check_parts, resolve
+from workbench.experiment_build import check_parts, resolve
+from workbench.experiment_data import Prepared, corpus_language
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
-from workbench.text import guess_language
 from workbench.tokens import SimpleTokenizer
 
 SUFFIX = ".sweep.yaml"
@@ -126,8 +126,7 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
     check_parts(settings)
     if settings.dataset not in known:
         dataset = data.load(settings.dataset)
-        language = guess_language(" ".join(document.text[:300] for document in dataset.documents[:200]))
-        known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, language)
+        known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, corpus_language(dataset))
     settings = resolve(settings, known[settings.dataset])
     embedder, model = registry.split_spec(settings.embedder)
     names = [model or ""] * (embedder == "st") + [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)

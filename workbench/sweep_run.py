@@ -15,7 +15,8 @@ from typing import Any
 from workbench import storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import load_results
-from workbench.notebook import SECRET_NAME, code_cells
+from workbench.notebook import code_cells
+from workbench.settings import SECRET_NAME
 
 SOCKET_PATH_LIMIT = 103  # bytes of a Unix socket's path: 107 on Linux, 103 on macOS
 SHORTEST_SECRET = 8  # characters

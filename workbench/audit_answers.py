@@ -1,0 +1,35 @@
+"""Check the answers of one run: failed and cut ones, shrunk contexts, a generator that does not know the language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.audit_checks import outcome
+from workbench.evaluation import Check
+from workbench.models import LocalModel
+
+MAX_FAILED = 0.02  # share of the questions asked
+MAX_CAPPED = 0.1
+
+
+def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel | None) -> tuple[Check, ...]:
+    """Return one Check for each fault that answers can have; `details` are those of evaluation_answers.answer_details."""
+    failed, answered = sum(details["failed"].values()), details["answered"]
+    reasons = "; ".join(f"{count} × {reason}" for reason, count in details["failed"].items())
+    unanswered = f"{failed} of {failed + answered} questions have no answer: {reasons}" if failed else ""
+    capped = f"{details['capped']} of {answered} answers were cut by max_new_tokens"
+    cut = f"{capped}: raise it (--set generator.max_new_tokens=…)" if details["capped"] > MAX_CAPPED * answered else ""
+    shrunk = details["shrunk"]
+    smaller = f"{shrunk} of {answered} contexts were shrunk to fit the generator's window, so their budget is smaller" if shrunk else ""
+    known = model.languages if model else ()
+    foreign = model and known and language not in known and "multilingual" not in known
+    mismatch = f"the data is {language!r}, but {model.name} is made for {', '.join(known)}" if model and foreign else ""
+    return (
+        outcome(
+            "answers_failed", unanswered, "error" if failed > MAX_FAILED * (failed + answered) else "warning", "every question has one"
+        ),
+        outcome("answers_capped", cut, "warning", capped),
+        outcome("contexts_shrunk", smaller, "warning", "every context has its full budget"),
+        outcome("generator_language", mismatch, "warning", "nothing speaks against the generator's languages"),
+    )

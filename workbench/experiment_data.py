@@ -1,0 +1,93 @@
+"""Make the data of an experiment ready: loaded, split, sampled, tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workbench import data
+from workbench.datatypes import Dataset, WorkbenchError
+from workbench.settings import Settings
+from workbench.text import guess_language
+from workbench.tokens import TokenTable, load_tokenizer, token_tables
+
+NONE = "none"  # the embedder and index of a retriever that uses neither, the generator of a run without answers
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Hold what all configurations of one experiment share: the data, and its documents in tokens."""
+
+    dataset: Dataset
+    scored: Dataset  # the questions that have evidence
+    clusters: tuple[str, ...]  # of all questions
+    tables: Mapping[str, TokenTable]
+    tokenizer: Any
+    language: str
+    elsewhere: frozenset[str] = frozenset()  # documents that the questions of the other parts of the split ask about
+
+
+def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
+    """Load, split and sample the data, and tokenise its documents.
+
+    Raise WorkbenchError when there is no question, or when answerable questions come without evidence (answers, where a generator is set);
+    all unanswerable is fine.
+    """
+    dataset = loaded = data.load(settings.dataset)
+    others: list[Dataset] = []
+    if settings.split != "all":
+        parts = data.split(dataset, seed=settings.seed)
+        dataset = parts.pop(settings.split)
+        others = list(parts.values())
+    if settings.limit:
+        dataset = data.sample(dataset, settings.limit, settings.seed)
+    scored = replace(dataset, examples=tuple(example for example in dataset.examples if example.evidence))
+    gold = any(example.answers for example in dataset.examples) if settings.generator != NONE else False
+    if not scored.examples and not gold and (not dataset.examples or any(example.answerable for example in dataset.examples)):
+        advice = "add a quote or offsets to the questions (`workbench data template DIR` shows how)"
+        if any(example.evidence for example in loaded.examples):
+            advice = "others of this data set have: raise `limit`, or take another split or seed"
+        count = len(dataset.examples)
+        raise WorkbenchError(f"{settings.dataset}: none of {count} questions has evidence, so retrieval cannot be scored; {advice}")
+    labels = data.clusters(dataset)
+    return replace(
+        _tokenise(dataset, settings.tokenizer, allow_download),
+        scored=scored,
+        clusters=tuple(labels[example.id] for example in dataset.examples),
+        elsewhere=frozenset(span.document_id for part in others for example in part.examples for unit in example.evidence for span in unit),
+    )
+
+
+def prepare_documents(settings: Settings, allow_download: bool = False) -> Prepared:
+    """Load and tokenise the documents of a data set without its questions, to ask others."""
+    return _tokenise(replace(data.load(settings.dataset), examples=()), settings.tokenizer, allow_download)
+
+
+def corpus_language(dataset: Dataset) -> str:
+    """Guess the language of a data set from its documents: "ko", "en" or "other"."""
+    return guess_language(" ".join(document.text[:300] for document in dataset.documents[:200]))
+
+
+def _tokenise(dataset: Dataset, tokenizer_name: str, allow_download: bool) -> Prepared:
+    tokenizer = load_tokenizer(tokenizer_name, allow_download)
+    return Prepared(dataset, dataset, (), token_tables(dataset.documents, tokenizer), tokenizer, corpus_language(dataset))
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """Return counts, language and fingerprint of the data: what results keep of it."""
+    dataset = prepared.dataset
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "language": prepared.language,
+        "documents": len(dataset.documents),
+        "groups": len({document.group for document in dataset.documents}),
+        "questions": len(dataset.examples),
+        "scored": len(prepared.scored.examples),
+        "unanswerable": sum(not example.answerable for example in dataset.examples),
+        "document_gold": dataset.document_gold,
+        "losses": len(dataset.losses),
+        "tokens": sum(len(table.starts) for table in prepared.tables.values()),
+        "characters": sum(len(document.text) for document in dataset.documents),
+    }

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workbench import bootstrap
+from workbench import cli_options as options
 from workbench.datatypes import WorkbenchError
 
 OK, LOSSES, USAGE, AUDIT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -28,9 +30,6 @@ cache_app = typer.Typer(no_args_is_help=True, help="Look at and clean the cache.
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
-
-AllowDownload = Annotated[bool, typer.Option("--allow-download", help="Fetch an absent model from the model hub.")]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,56 +50,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @app.command()
 def evaluate(
-    dataset: Annotated[
-        str | None, typer.Option(help="demo-en, demo-ko, squad:FILE, squad-article:FILE, beir:DIR, jsonl:DIR, table:FILE, folder:DIR")
-    ] = None,
-    chunker: Annotated[str | None, typer.Option(help="whole, fixed, sentence, recursive, markdown")] = None,
-    chunk_size: Annotated[int | None, typer.Option(help="Tokens of the measuring tokenizer.")] = None,
-    chunk_overlap: Annotated[int | None, typer.Option(help="Tokens that neighbours share.")] = None,
-    header: Annotated[str | None, typer.Option(help="What is indexed in front of each chunk: auto, title, none.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Measuring tokenizer: a model's name or 'simple'.")] = None,
-    embedder: Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, openai:MODEL")] = None,
-    retriever: Annotated[
-        str | None, typer.Option(help="dense, bm25, bm25:english, bm25:hangul-bigram, bm25:kiwi, bm25:word, hybrid, random")
-    ] = None,
-    index: Annotated[str | None, typer.Option(help="exact, flat, hnsw")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Hits of the fixed-k metrics.")] = None,
+    dataset: options.Dataset = None,
+    chunker: options.Chunker = None,
+    chunk_size: options.ChunkSize = None,
+    chunk_overlap: options.ChunkOverlap = None,
+    header: options.Header = None,
+    tokenizer: options.Tokenizer = None,
+    embedder: options.Embedder = None,
+    retriever: options.Retriever = None,
+    index: options.Index = None,
+    top_k: options.TopK = None,
     budget: Annotated[list[int] | None, typer.Option(help="Context budget in tokens; repeat for several.")] = None,
-    filter: Annotated[str | None, typer.Option(help="Metadata that hits must share with the question: title, or title:VALUE.")] = None,
+    filter: options.Filter = None,
     split: Annotated[str | None, typer.Option(help="all, train, selection, confirmation")] = None,
     limit: Annotated[int | None, typer.Option(help="Sample so many questions (seeded); documents stay.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
-    primary: Annotated[str | None, typer.Option(help="Metric that decides, e.g. evidence_recall@512t or ndcg@10.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--set", help="Knob of a part: index.ef=64. Repeat for several.")] = None,
-    settings_file: Annotated[Path | None, typer.Option("--settings", help="YAML file of settings; options given here win.")] = None,
+    primary: Annotated[str | None, typer.Option(help="Metric that decides: evidence_recall@512t, ndcg@10, answer_f1, …")] = None,
+    generator: options.Generator = None,
+    prompt: options.Prompt = None,
+    answers: Annotated[int | None, typer.Option(help="Questions to answer at most, drawn by seed; 0 takes all.")] = None,
+    answer_budget: options.AnswerBudget = None,
+    shrink_context: options.ShrinkContext = None,
+    rules: options.Rules = None,
+    option: options.Option = None,
+    settings_file: options.SettingsFile = None,
     latency: Annotated[bool, typer.Option("--latency", help="Also measure milliseconds a question, unbatched, nothing cached.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute everything anew and store nothing.")] = False,
-    allow_download: AllowDownload = False,
-    as_json: JsonOutput = False,
+    no_cache: options.NoCache = False,
+    allow_download: options.AllowDownload = False,
+    as_json: options.JsonOutput = False,
 ) -> None:
-    """Evaluate one configuration: metrics, intervals, audit."""
+    """Evaluate one configuration: metrics, intervals, audit; with a generator also its answers."""
     from workbench import experiment, report
     from workbench.cli_print import print_result
-    from workbench.settings import Settings, parse_settings
-    from workbench.storage import read_yaml
 
-    given = locals()
-    values = read_yaml(settings_file) if settings_file else {}
-    if not isinstance(values, dict):
-        raise WorkbenchError(f"{settings_file} must hold settings as 'name: value' lines")
-    values |= {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
-    if budget:
-        values["budgets"] = budget
-    settings = parse_settings(values)
-    if option:
-        settings = settings.replace(options=_merge_options(settings.options, option))
+    settings = options.settings_from(locals())
     result = experiment.run(settings, cached=not no_cache, allow_download=allow_download)
     probe = experiment.probe_latency(settings, allow_download=allow_download) if latency else {}
     errors = report.audit_errors([result])
     if as_json:
         record = result.to_json() | {"metrics": result.summary()}
         record["timings"] |= {name: round(value, 4) for name, value in probe.items()}
-        for bulky in ("scores", "examples", "clusters", "failures"):
+        for bulky in ("scores", "asked", "examples", "clusters", "failures", "answers"):
             del record[bulky]
         typer.echo(json.dumps(record, ensure_ascii=False, indent=1))
     else:
@@ -108,19 +98,55 @@ def evaluate(
     raise typer.Exit(AUDIT if errors else LOSSES if result.data["losses"] else OK)
 
 
-def _merge_options(options: Mapping[str, Mapping[str, Any]], given: Sequence[str]) -> dict[str, Any]:
-    """Add "part.name=value" texts to an options mapping; values are read as JSON where they are JSON."""
-    merged = {part: dict(knobs) for part, knobs in options.items()}
-    for text in given:
-        path, equals, value = text.partition("=")
-        part, dot, name = path.partition(".")
-        if not (equals and dot and part and name):
-            raise WorkbenchError(f"--set {text!r} must read part.name=value, for example index.ef=64")
-        try:
-            merged.setdefault(part, {})[name] = json.loads(value)
-        except json.JSONDecodeError:
-            merged.setdefault(part, {})[name] = value
-    return merged
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask the documents.")],
+    dataset: options.Dataset = None,
+    chunker: options.Chunker = None,
+    chunk_size: options.ChunkSize = None,
+    chunk_overlap: options.ChunkOverlap = None,
+    header: options.Header = None,
+    tokenizer: options.Tokenizer = None,
+    embedder: options.Embedder = None,
+    retriever: options.Retriever = None,
+    index: options.Index = None,
+    top_k: options.TopK = None,
+    filter: options.Filter = None,
+    generator: options.Generator = None,
+    prompt: options.Prompt = None,
+    answer_budget: options.AnswerBudget = None,
+    shrink_context: options.ShrinkContext = None,
+    rules: options.Rules = None,
+    option: options.Option = None,
+    settings_file: options.SettingsFile = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the generator's text as it comes.")] = False,
+    no_cache: options.NoCache = False,
+    allow_download: options.AllowDownload = False,
+    as_json: options.JsonOutput = False,
+) -> None:
+    """Answer one question: the six steps, the sources, the answer."""
+    from workbench.cli_print import print_answer, watch_step
+    from workbench.experiment import ask
+    from workbench.pipeline import ignore
+
+    settings = options.settings_from(locals())
+    if settings.generator == "none":
+        settings = settings.replace(generator="auto")
+    answer = ask(
+        question,
+        settings,
+        watch=ignore if as_json else watch_step,
+        say=(lambda text: typer.echo(text, nl=False)) if stream and not as_json else None,
+        cached=not no_cache,
+        allow_download=allow_download,
+    )
+    if as_json:
+        record = {"question": answer.question, "answer": answer.text, "refused": answer.refused, "citations": list(answer.citations)}
+        record |= {"notes": [[note.hook, note.text] for note in answer.notes], "completion": asdict(answer.completion)}
+        record |= {"sources": [asdict(passage) for passage in answer.passages]}
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=1))
+    else:
+        print_answer(answer)
 
 
 @app.command()
@@ -189,7 +215,7 @@ def models_list() -> None:
 
 
 @models_app.command("pull")
-def models_pull(names: Annotated[list[str], typer.Argument(help="Hub ids.")], allow_download: AllowDownload = False) -> None:
+def models_pull(names: Annotated[list[str], typer.Argument(help="Hub ids.")], allow_download: options.AllowDownload = False) -> None:
     """Fetch models once into the model store; checksums are verified."""
     from workbench import models
 

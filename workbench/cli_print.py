@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
+from workbench.datatypes import Answer, Completion
 from workbench.evaluation import RunResult
+from workbench.pipeline import STEPS
 from workbench.report import Comparison, format_difference, format_interval
+from workbench.settings import Settings
+
+SOURCE = 160  # characters shown of each passage
 
 
 def print_result(result: RunResult, latency: Mapping[str, float], errors: Sequence[str]) -> None:
@@ -35,6 +41,8 @@ def print_result(result: RunResult, latency: Mapping[str, float], errors: Sequen
         mark = "  <- primary" if metric == result.settings.primary else ""
         lost = f", {result.unscored(metric)} unscored" if result.unscored(metric) else ""
         typer.echo(f"  {metric:<22} {format_interval(interval)}  n {interval.n}{lost}{mark}")
+    if result.details.get("answers"):
+        print_answers(result.details["answers"], result.settings)
     for check in result.audit:
         if check.level != "ok":
             typer.echo(f"  audit {check.level}: {check.id}: {check.message}")
@@ -42,6 +50,51 @@ def print_result(result: RunResult, latency: Mapping[str, float], errors: Sequen
     if latency:
         typer.echo(f"  one question: median {latency['median_ms']:.2f} ms, 95th percentile {latency['p95_ms']:.2f} ms (n {latency['n']})")
     typer.echo("  cache: " + (", ".join(f"{name} {value}" for name, value in result.cache.items()) or "not used"))
+
+
+def print_answers(details: Mapping[str, Any], settings: Settings) -> None:
+    """Print what answering took: the generator, tokens, seconds, and what went wrong."""
+    precision = f" ({details['generator_precision']})" if details["generator_precision"] else ""
+    typer.echo(f"  answers by {settings.generator}{precision}, prompt {settings.prompt}, {settings.answer_budget} tokens of context")
+    counts = [f"{details[name]} {name}" for name in ("answered", "refused", "capped", "shrunk")]
+    means = [f"{details[name]:g} {name.replace('_', ' ')}" for name in ("prompt_tokens", "completion_tokens") if details[name] is not None]
+    typer.echo("    " + ", ".join([*counts, *means, f"{details['seconds']:.2f} s a question when first asked"]))
+
+
+def watch_step(step: str, seconds: float, produced: Sequence[Any]) -> None:
+    """Print one step of answering one question as it is done: what it produced, in one line."""
+    first = produced[0]
+    said = {
+        "preprocess": lambda: first.question,
+        "vectorise": lambda: _vector(first),
+        "retrieve": lambda: f"{len(first)} hits" + (f", best {first[0].score:.3f} {first[0].chunk.id}" if first else ""),
+        "augment": lambda: f"{len(first.context.pieces)} passages, {first.context.tokens} tokens of context",
+        "generate": lambda: _spent(first),
+        "postprocess": lambda: "; ".join(f"{note.hook}: {note.text}" for note in first.notes) or "nothing to change",
+    }[step]()
+    typer.echo(f"{STEPS.index(step) + 1} {step:<12} {1000 * seconds:>7.0f} ms  {said}")
+
+
+def _vector(query: Any) -> str:
+    if isinstance(query, tuple):
+        return " and ".join(_vector(part) for part in query)
+    return f"{len(query)} {'terms' if isinstance(query, list) else 'dimensions'}" if query is not None else "nothing"
+
+
+def _spent(completion: Completion) -> str:
+    tokens = (("prompt", completion.prompt_tokens), ("new", completion.completion_tokens))
+    counts = ", ".join(f"{count} {name} tokens" for name, count in tokens if count is not None)
+    return ", ".join(filter(None, (completion.error or completion.finish_reason, counts)))
+
+
+def print_answer(answer: Answer) -> None:
+    """Print the passages that the generator saw, those cited marked, and the answer."""
+    typer.echo("\nsources" + " (* cited)" * bool(answer.citations))
+    for number, passage in enumerate(answer.passages, start=1):
+        mark = "*" if number in answer.citations else " "
+        text = " ".join(passage.text.split())
+        typer.echo(f" {mark}[{number}] {passage.title or passage.span.document_id}: {text[:SOURCE]}{'…' * (len(text) > SOURCE)}")
+    typer.echo(f"\nanswer{' (a refusal)' * answer.refused}\n{answer.text}")
 
 
 def print_leaderboard(name: str, comparison: Comparison) -> None:

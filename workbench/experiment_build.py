@@ -25,6 +25,7 @@ from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, 
 from workbench.settings import Settings
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
+DEFAULT_GENERATORS = {"en": "hf:HuggingFaceTB/SmolLM2-135M-Instruct", "ko": "hf:google/gemma-3-270m"}
 OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "generator")
 ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # without effect when nothing is generated
 ANSWER_BUDGET = 512
@@ -50,7 +51,7 @@ def check_parts(settings: Settings) -> None:
         "embedder": [*EMBEDDERS, "auto", NONE],
         "retriever": list(RETRIEVERS),
         "index": [*INDEXES, NONE],
-        "generator": [*GENERATORS, NONE],
+        "generator": [*GENERATORS, "auto", NONE],
     }
     for kind, known in choices.items():
         name, _ = split_spec(getattr(settings, kind))
@@ -88,7 +89,9 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     fitting = next((budget for budget in settings.budgets if budget >= ANSWER_BUDGET), settings.budgets[-1])
     if silent:
         changes |= {name: Settings.model_fields[name].default for name in ANSWER_FIELDS}
-    else:
+    elif settings.generator == "auto":
+        changes["generator"] = DEFAULT_GENERATORS.get(prepared.language, DEFAULT_GENERATORS["ko"])
+    if not silent:
         changes |= {"prompt": resolve_prompt(settings.prompt, prepared.language), "answer_budget": settings.answer_budget or fitting}
     gold = prepared.scored.document_gold
     known = metrics.metric_names(rank_cutoffs(settings.top_k), settings.budgets, gold, answers=not silent)

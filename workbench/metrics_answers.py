@@ -43,6 +43,7 @@ TERMS = {"ko": "hangul-bigram", "en": "english"}  # as BM25 cuts its terms; any 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _KOREAN_MARKS = re.compile("['\"‘’《》〈〉<>()]")
+_POLITE_ENDING = re.compile(r"(?:[입습]?니다|이에요|예요|[아어]요)(?!\w)")
 
 
 def normalise_answer(text: str, language: str) -> str:
@@ -99,12 +100,12 @@ def citation(answer: Answer, example: Example) -> float:
 def groundedness(prediction: str, passages: Sequence[Passage], language: str) -> float:
     """Return the share of the prediction's distinct content terms that the passages or their titles hold; NaN when it has no term.
 
-    Terms are stemmed words without stop words (English), pairs of Hangul syllables (Korean, so particles and endings count a little)
-    or words; numbers are terms. Distinct, so a loop of one word counts once. It is K-precision (Adlakha et al. 2024) over types.
+    Terms are stemmed words without stop words (English), pairs of Hangul syllables without polite endings (Korean; particles still count
+    a little) or words; numbers are terms. Distinct, so a loop of one word counts once. Without passages nothing is grounded.
+    It is K-precision (Adlakha et al. 2024) over types instead of tokens.
     """
-    terms = TOKENISERS[TERMS.get(language, "word")]
-    said = set(terms(prediction))
-    shown = {term for passage in passages for term in terms(f"{passage.title}\n{passage.text}")}
+    said = _terms(prediction, language)
+    shown = {term for passage in passages for term in _terms(f"{passage.title}\n{passage.text}", language)}
     return len(said & shown) / len(said) if said else math.nan
 
 
@@ -143,6 +144,13 @@ def score_answers(
         for metric, value in score_answer(example, answer, language, citations).items():
             scores[metric][row], asked[metric][row] = value, True
     return scores, asked
+
+
+def _terms(text: str, language: str) -> set[str]:
+    """Return the distinct content terms; polite endings are to Korean what "it is" is to English, so they are stop words here."""
+    if language == "ko":
+        text = _POLITE_ENDING.sub(" ", unicodedata.normalize("NFC", text))
+    return set(TOKENISERS[TERMS.get(language, "word")](text))
 
 
 def _units(text: str, language: str) -> list[str]:

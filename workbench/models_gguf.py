@@ -11,6 +11,7 @@ Embeddings are tied to the output in both kinds and are stored once.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 NORMAL, CONTROL, USER_DEFINED, BYTE = 1, 3, 4, 6  # kinds of tokens; control ones are hidden when text is decoded
-SPECIAL = ("bos", "eos", "unknown", "padding")
+SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}  # name in transformers: name in the file
 MATRICES = {  # short name in the file: (name in transformers, rows, columns)
     "attn_q": ("self_attn.q_proj", "queries", "hidden"),
     "attn_k": ("self_attn.k_proj", "keys", "hidden"),
@@ -112,14 +113,13 @@ def convert(source: Path, target: Path) -> None:
     architecture = file.expect("general.architecture", *NORMS)
     sizes = _read_sizes(file, architecture)
     tokens = _read_tokens(file)
-    special = {name: file.within(f"tokenizer.ggml.{name}_token_id", 0, len(tokens) - 1) for name in SPECIAL}
-    tokenizer = {"llama": _byte_level_tokenizer, "gemma3": _sentencepiece_tokenizer}[architecture](file, tokens, special)
+    tokenizer = {"llama": _byte_level_tokenizer, "gemma3": _sentencepiece_tokenizer}[architecture](file, tokens)
     tensors = _read_tensors(file, architecture, sizes | {"vocabulary": len(tokens)})
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone
     tokenizer.save(str(target / "tokenizer.json"), pretty=False)
-    _write_settings(file, architecture, sizes, [token for token, _ in tokens], special, target)
+    _write_settings(file, architecture, sizes, [token for token, _ in tokens], target)
 
 
 def _read_sizes(file: _File, architecture: str) -> dict[str, int]:
@@ -173,6 +173,10 @@ def _read_tokens(file: _File) -> list[tuple[str, int]]:
     return list(zip(tokens, kinds, strict=True))
 
 
+def _read_special(file: _File, tokens: Sequence[Any]) -> dict[str, int]:
+    return {name: file.within(f"tokenizer.ggml.{long}_token_id", 0, len(tokens) - 1) for name, long in SPECIAL.items()}
+
+
 def _byte_level_tokenizer(file: _File, tokens: list[tuple[str, int]]) -> Tokenizer:
     """Build SmolLM's tokenizer: bytes as letters, each digit on its own, merges in the order of the file."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -201,7 +205,6 @@ def _sentencepiece_tokenizer(file: _File, tokens: list[tuple[str, int]]) -> Toke
     file.expect("tokenizer.ggml.add_bos_token", True)
     file.expect("tokenizer.ggml.add_space_prefix", False)
     known = {token: place for place, (token, _) in enumerate(tokens)}
-    bos = tokens[special["bos"]][0]
     scores = file.value("tokenizer.ggml.scores", list)
     if len(scores) != len(tokens):
         raise file.error(f"{len(scores)} scores do not fit {len(tokens)} tokens")
@@ -210,7 +213,8 @@ def _sentencepiece_tokenizer(file: _File, tokens: list[tuple[str, int]]) -> Toke
     for token in sorted(normal, key=lambda token: (-scores[known[token]], known[token])):
         cuts = [(token[:cut], token[cut:]) for cut in range(1, len(token)) if token[:cut] in normal and token[cut:] in normal]
         merges += sorted(cuts, key=lambda pair: (known[pair[0]], known[pair[1]]))
-    unknown = tokens[special["unknown"]][0]
+    special = _read_special(file, tokens)
+    bos, unknown = tokens[special["bos"]][0], tokens[special["unk"]][0]
     tokenizer = Tokenizer(models.BPE(known, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -227,10 +231,9 @@ def _add_whole_tokens(tokenizer: Tokenizer, tokens: list[tuple[str, int]]) -> No
     tokenizer.add_tokens(whole)
 
 
-def _write_settings(
-    file: _File, architecture: str, sizes: dict[str, int], tokens: list[str], special: dict[str, int], target: Path
-) -> None:
-    ends = {f"{name}_token_id": special[long] for name, long in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))}
+def _write_settings(file: _File, architecture: str, sizes: dict[str, int], tokens: list[str], target: Path) -> None:
+    special = _read_special(file, tokens)
+    ends = {f"{name}_token_id": special[name] for name in ("bos", "eos", "pad")}
     epsilon = file.within(f"{architecture}.attention.layer_norm_rms_epsilon", 0, 1, float)
     model = {
         "vocab_size": len(tokens),
@@ -261,9 +264,7 @@ def _write_settings(
             "layer_types": kinds,
         }
     reading = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": sizes["positions"], "clean_up_tokenization_spaces": False}
-    reading |= {
-        f"{name}_token": tokens[special[long]] for name, long in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
-    }
+    reading |= {f"{name}_token": tokens[place] for name, place in special.items()}
     if "tokenizer.chat_template" in file.fields:
         reading["chat_template"] = file.value("tokenizer.chat_template", str)
     for name, values in (("config", model), ("generation_config", ends), ("tokenizer_config", reading)):

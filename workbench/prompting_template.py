@@ -49,7 +49,7 @@ def _writable(value: Any) -> Any:
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - prompts are plain text
+    autoescape=False,  # prompts are plain text
     trim_blocks=True,
     lstrip_blocks=True,
     finalize=_writable,
@@ -84,7 +84,8 @@ def read_template(path: Path, source: str) -> PromptFile:
     if front["refusal"] and front["refusal"] not in body:
         raise WorkbenchError(f"{source}: the refusal {front['refusal']!r} stands in no section, so no model can know it")
     for role, template in sections.items():
-        render_section(template, {name: SAMPLE[name] for name in VARIABLES[role]}, source)
+        if not render_section(template, {name: SAMPLE[name] for name in VARIABLES[role]}, source):
+            raise WorkbenchError(f"{source}: section [{role}] writes nothing")
     return PromptFile(front, sections, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -188,11 +189,13 @@ def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -
         raise WorkbenchError(f"{place}: nested deeper than {MAX_DEPTH} levels")
     if not isinstance(node, ALLOWED):
         raise WorkbenchError(
-            f"{place}: {type(node).__name__.lower()!r} is not for prompts; these are: variables, {{% for passage in passages %}}, {{% if %}}, "
-            f"comparisons and the filters {', '.join(FILTERS)}"
+            f"{place}: {type(node).__name__.lower()!r} cannot stand in a prompt; what can: variables, {{% for passage in passages %}}, "
+            f"{{% if %}}, comparisons and the filters {', '.join(FILTERS)}"
         )
+    if role == "system" and isinstance(node, (nodes.Name, nodes.Getattr, nodes.For)):
+        raise WorkbenchError(f"{place}: the system section may use no variable: documents and questions never reach the system role")
     if isinstance(node, nodes.Getattr):
-        name = getattr(node.node, "name", "")
+        name = node.node.name if isinstance(node.node, nodes.Name) else ""
         if name not in scope:
             raise WorkbenchError(f"{place}: .{node.attr} goes with nothing but the passage of a loop, {{% for passage in passages %}}")
         if node.attr not in scope[name]:
@@ -201,21 +204,21 @@ def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -
     if isinstance(node, nodes.Name):
         if node.name in scope:
             raise WorkbenchError(f"{place}: {node.name!r} alone is no text; it has the fields {', '.join(scope[node.name])}")
-        if role == "system":
-            raise WorkbenchError(
-                f"{place}: the system section may use no variable, not {node.name!r}: documents and questions never reach the system role"
-            )
         if node.name not in VARIABLES[role]:
             raise WorkbenchError(f"{place}: {registry.unknown(f'variable of section [{role}]:', node.name, VARIABLES[role])}")
         return {node.name}
-    if isinstance(node, nodes.Filter) and (node.name not in FILTERS or node.args or node.kwargs):
-        raise WorkbenchError(f"{place}: {registry.unknown('filter', node.name, FILTERS)}; none takes an argument")
-    children = list(node.iter_child_nodes())
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        raise WorkbenchError(f"{place}: {registry.unknown('filter', node.name, FILTERS)}")
+    parts = [(child, scope) for child in node.iter_child_nodes()]
     if isinstance(node, nodes.For):
-        named = getattr(node.iter, "name", "") == "passages" and isinstance(node.target, nodes.Name)
-        if not named or node.recursive or scope or node.target.name in (*VARIABLES["assistant"], "loop"):
+        plain = isinstance(node.target, nodes.Name) and isinstance(node.iter, nodes.Name) and node.iter.name == "passages"
+        if not plain or node.recursive or scope or node.target.name in (*VARIABLES["assistant"], "loop"):
             raise WorkbenchError(f"{place}: a loop reads {{% for passage in passages %}} and stands in no other loop")
-        scope = {node.target.name: PASSAGE_FIELDS, "loop": LOOP_FIELDS}
-        children = [*node.body, *node.else_, *([node.test] if node.test else [])]
-    used = {"passages"} if isinstance(node, nodes.For) else set()
-    return used.union(*(_check(child, role, source, scope, depth - 1) for child in children))
+        inner = {node.target.name: PASSAGE_FIELDS}
+        parts = [
+            (node.iter, scope),
+            *((child, scope) for child in node.else_),
+            *((child, {**inner, "loop": LOOP_FIELDS}) for child in node.body),
+        ]
+        parts += [(node.test, inner)] if node.test else []
+    return set().union(*(_check(child, role, source, names, depth - 1) for child, names in parts))

@@ -12,7 +12,7 @@ import numpy as np
 from workbench import metrics, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.metrics_answers import ANSWER_METRICS
+from workbench.metrics import ANSWER_METRICS
 from workbench.registry import unknown
 from workbench.settings import Settings
 

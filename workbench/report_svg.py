@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from workbench.evaluation import RunResult
 from workbench.metrics import BUDGET_METRIC
 from workbench.report import Comparison, Row, format_interval

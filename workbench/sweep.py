@@ -20,8 +20,10 @@ from workbench import data, models, registry, report, report_files, report_html,
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment_build import check_parts, resolve
-from workbench.experiment_data import Prepared, corpus_language
+from workbench.experiment_data import NONE, Prepared, corpus_language
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
+from workbench.pipeline_rules import load_rules
+from workbench.prompting import load_prompt
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
 from workbench.tokens import SimpleTokenizer
@@ -128,9 +130,15 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
         dataset = data.load(settings.dataset)
         known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, corpus_language(dataset))
     settings = resolve(settings, known[settings.dataset])
-    embedder, model = registry.split_spec(settings.embedder)
-    names = [model or ""] * (embedder == "st") + [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
-    return [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
+    parts = (registry.split_spec(spec) for spec in (settings.embedder, settings.generator))
+    names = [model or "" for part, model in parts if part in ("st", "hf")]
+    names += [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
+    prints = [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
+    if settings.generator != NONE:
+        prints.append(load_prompt(settings.prompt, known[settings.dataset].language).fingerprint)
+    if settings.rules:
+        prints.append(storage.fingerprint([rule.model_dump() for rule in load_rules(storage.home() / settings.rules)]))
+    return prints
 
 
 def package_fingerprint() -> str:

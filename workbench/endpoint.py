@@ -1,0 +1,212 @@
+"""Ask an OpenAI-compatible server: its address and key, the client, retries and errors, once for every part that asks one (LM1, LM2).
+
+Address and key come from OPENAI_BASE_URL and OPENAI_API_KEY, never from settings. Errors and logs quote nothing of what a server sent, as
+it may repeat the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from workbench.datatypes import WorkbenchError
+
+ATTEMPTS = 4
+LONGEST_WAIT_SECONDS = 60.0  # that a server may ask for; when it asks for more, we stop and say so
+HOPELESS = {  # statuses that every other request would get as well
+    401: "refused the key in OPENAI_API_KEY (401)",
+    403: "answered 403 for model {model!r}; may the key in OPENAI_API_KEY use it?",
+    404: "answered 404 for model {model!r}; is the model's name right, and OPENAI_BASE_URL (most end in /v1)?",
+}
+TOO_LONG = re.compile(r"context[ _](length|size|window)")  # OpenAI and llama.cpp say so in a code, vLLM in words
+REFUSABLE = {  # parameters that some models refuse, and the option of a generator that leaves them out
+    "max_tokens": "set generator.cap_parameter to max_completion_tokens",
+    "max_completion_tokens": "set generator.cap_parameter to max_tokens",
+    "temperature": "set generator.temperature to null",
+    "top_p": "set generator.top_p to null",
+    "seed": "set generator.seed to null",
+}
+BROKEN = {  # by the class that the HTTP library raises
+    "ConnectError": "cannot be reached; is OPENAI_BASE_URL right?",
+    "RemoteProtocolError": "closed the connection before its reply was complete",
+    "ReadError": "closed the connection before its reply was complete",
+}
+LOGGERS = "openai openai._base_client httpx2 httpcore2.connection httpcore2.http11 httpcore2.http2 httpcore2.proxy httpcore2.socks".split()
+T = TypeVar("T")
+
+
+class EndpointError(WorkbenchError):
+    """Say why a request failed.
+
+    `transient`: asking again may help, after `wait` seconds where the server said so. `hopeless`: every other request would fail like this.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, wait: float | None = None, hopeless: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+        self.wait = wait
+        self.hopeless = hopeless
+
+
+class NotAskedError(EndpointError):
+    """Say why no request was sent at all."""
+
+
+class Endpoint:
+    """Send requests for one model; `timeout` is in seconds, for connecting and for each silence of the server."""
+
+    def __init__(self, model: str, timeout: float) -> None:
+        self.model = model
+        self.timeout = timeout
+        self.base_url = _base_url()
+        self.server = f"the server at {self.base_url}"
+        _key()
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """Return the openai client; it retries nothing itself."""
+        import openai
+
+        for name in LOGGERS:
+            logging.getLogger(name).addFilter(_hide_key)
+        return openai.OpenAI(api_key=_key(), base_url=self.base_url, max_retries=0, timeout=self.timeout)
+
+    def ask(self, send: Callable[[Any], T], permit: Callable[[], str] = lambda: "") -> T:
+        """Return `send(client)`; what may pass is tried again (stamina), after the Retry-After of the server where it sent one.
+
+        `permit` is called before every attempt and returns "", or why no more may be made. Raise EndpointError.
+        """
+        import stamina
+
+        problem, tried = "", 0
+        try:
+            for attempt in stamina.retry_context(on=_pause, attempts=ATTEMPTS, timeout=None):
+                with attempt:
+                    if reason := permit():
+                        raise EndpointError(f"{problem}, not asked again: {reason}") if tried else NotAskedError(f"not asked: {reason}")
+                    tried += 1
+                    try:
+                        return self._explained(lambda: send(self.client))
+                    except EndpointError as error:
+                        problem = str(error)
+                        raise
+        except EndpointError as error:
+            if error.transient:
+                raise EndpointError(f"{error} ({tried} attempts)") from None
+            raise
+        raise AssertionError("stamina returns or raises")
+
+    def stream(self, send: Callable[[Any], Any], permit: Callable[[], str] = lambda: "") -> Iterator[Any]:
+        """Yield the events of the stream that `send(client)` opens; after the first event nothing is tried again."""
+
+        def first(client: Any) -> tuple[Any, Any]:
+            stream = send(client)
+            return stream, next(stream, None)
+
+        stream, event = self.ask(first, permit)
+        with stream:
+            while event is not None:
+                yield event
+                event = self._explained(lambda: next(stream, None), begun=True)
+
+    def _explained(self, call: Callable[[], T], begun: bool = False) -> T:
+        import openai
+
+        try:
+            return call()
+        except (openai.OpenAIError, ValueError, OverflowError, RecursionError) as error:
+            problem = self._explain(error, begun)
+        raise problem  # out here, because an error raised while another is handled keeps that one, and all that the server sent
+
+    def _explain(self, error: Exception, begun: bool) -> EndpointError:
+        """Turn what the openai library raised, also for a stream that had begun, into an error of ours."""
+        import openai
+
+        where = " in the middle of the stream" if begun else ""
+        if isinstance(error, openai.APITimeoutError):
+            said = "fell silent for" if begun else "did not answer within"
+            return EndpointError(f"{self.server} {said} {self.timeout:g} seconds{where}", transient=True)
+        if isinstance(error, openai.APIConnectionError):
+            kind = type(error.__cause__).__name__
+            said = "closed the connection" if begun else BROKEN.get(kind, f"could not be asked ({kind})")
+            return EndpointError(f"{self.server} {said}{where}", transient=True)
+        if isinstance(error, openai.APIStatusError):
+            return self._explain_status(error)
+        if isinstance(error, openai.OpenAIError):
+            return EndpointError(f"{self.server} reported an error{where or ' instead of a reply'}")
+        if isinstance(error, UnicodeEncodeError):
+            return EndpointError(f"the text for model {self.model!r} holds half a surrogate pair, which cannot be sent; remove it")
+        return EndpointError(f"{self.server} sent no valid JSON{where or '; is OPENAI_BASE_URL right?'}")
+
+    def _explain_status(self, error: Any) -> EndpointError:
+        status = error.status_code
+        if status in HOPELESS:
+            return EndpointError(f"{self.server} {HOPELESS[status].format(model=self.model)}", hopeless=True)
+        message = f"{self.server} answered {status} for model {self.model!r}"
+        if status == 400 and TOO_LONG.search(str(error.body)):
+            return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less")
+        if status == 400 and error.param in REFUSABLE:
+            return EndpointError(f"{message}: it refuses {error.param}; {REFUSABLE[error.param]}")
+        if status not in (408, 429) and status < 500:
+            return EndpointError(message)
+        wait = retry_after(error.response.headers.get("retry-after", ""))
+        if wait and wait > LONGEST_WAIT_SECONDS:
+            return EndpointError(f"{message} and asks to wait {wait:.0f} seconds; run again then", hopeless=True)
+        return EndpointError(message, transient=True, wait=wait)
+
+
+def retry_after(header: str) -> float | None:
+    """Return the seconds that a Retry-After header asks to wait, a number or an HTTP date; None when it asks for nothing we can read."""
+    if re.fullmatch(r"\d+(\.\d+)?", header, re.ASCII):
+        return float(header)
+    try:
+        date = parsedate_to_datetime(header)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _pause(error: Exception) -> bool | float:
+    """Tell stamina whether to ask again, or after how many seconds."""
+    return isinstance(error, EndpointError) and error.transient and (error.wait or True)
+
+
+def _base_url() -> str:
+    """Read OPENAI_BASE_URL; it goes into fingerprints and errors, so it must hold no secret, and is not quoted when it may."""
+    url = (os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.split() == [url]
+    except ValueError:  # an IPv6 address without its bracket, a port that is no number
+        fine = False
+    if not fine or "@" in parts.netloc or parts.query or parts.fragment:
+        raise WorkbenchError(
+            "OPENAI_BASE_URL must look like https://host:port/v1, without user name, password or query; the key goes into OPENAI_API_KEY"
+        )
+    return url
+
+
+def _key() -> str:
+    """Read OPENAI_API_KEY; it goes into the client and nowhere else."""
+    key = os.environ.get("OPENAI_API_KEY", "")
+    if not key:
+        raise WorkbenchError("OPENAI_API_KEY is not set; export it (any text for a local server that asks for no key)")
+    if not key.isascii() or key.split() != [key]:
+        raise WorkbenchError("OPENAI_API_KEY holds a space, a line break or a letter outside ASCII; no key does, set it again")
+    return key
+
+
+def _hide_key(record: logging.LogRecord) -> bool:
+    """Take the key out of what the HTTP libraries log: reply headers, and the words after the status."""
+    key = os.environ.get("OPENAI_API_KEY")
+    if key and key in (message := record.getMessage()):
+        record.msg, record.args = message.replace(key, "[key]"), ()
+    return True

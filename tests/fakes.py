@@ -1,5 +1,6 @@
 """Stand-ins for what tests cannot have: an OpenAI-compatible server that misbehaves on request, and a tiny sentence-transformers model."""
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Reply = tuple[int, Mapping[str, str], bytes] | None  # status, headers, body; None never answers
+# status (0 hangs up), headers, body (pieces are sent one by one, without a length, and None among them is silence); None never answers
+Reply = tuple[int, Mapping[str, str], bytes | Sequence[bytes | None]] | None
 DIMENSION = 8
 TINY_LENGTH = 48  # tokens the tiny model reads
 
@@ -26,6 +28,40 @@ def embeddings(texts: Sequence[str]) -> dict[str, Any]:
     return {"object": "list", "data": data, "model": "fake", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
 
 
+def completion(content: Any = "네.", finish_reason: Any = "stop", **fields: Any) -> dict[str, Any]:
+    """Build the right reply of a /chat/completions endpoint; `fields` replace those of the reply, None removes one."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "fake", "choices": [choice], "usage": usage} | fields
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def piece(content: Any = None, finish_reason: Any = None, **fields: Any) -> bytes:
+    """Build one event of a streamed completion; `fields` replace those of the event."""
+    choice = {"index": 0, "delta": {} if content is None else {"content": content}, "finish_reason": finish_reason}
+    return event({"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [choice]} | fields)
+
+
+def event(body: Any) -> bytes:
+    """Build one server-sent event; text is sent as it is."""
+    return f"data: {body if isinstance(body, str) else json.dumps(body)}\n\n".encode()
+
+
+USAGE = piece(choices=[], usage=completion()["usage"])
+DONE = event("[DONE]")
+
+
+def streamed(*pieces: bytes | None, **headers: str) -> Callable[..., Reply]:
+    """Make a reply that sends these pieces one by one; None among them is silence from there on."""
+    headers = {"Content-Type": "text/event-stream"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: (200, headers, pieces)
+
+
+def said(text: str) -> str:
+    """Give what the right server answers to a text."""
+    return f"[{text}]"
+
+
 def reply(body: Any, status: int = 200, kind: str = "application/json", **headers: str) -> Callable[..., Reply]:
     """Make a reply that does not depend on the request; text is sent as it is, anything else as JSON."""
     raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
@@ -33,8 +69,13 @@ def reply(body: Any, status: int = 200, kind: str = "application/json", **header
 
 
 def right(request: Mapping[str, Any]) -> Reply:
-    """Answer an /embeddings request as it should be."""
-    return reply(embeddings(request["input"]))(request)
+    """Answer a request as it should be: an embedding of each text, or the last message in brackets, streamed letter by letter if asked."""
+    if "input" in request:
+        return reply(embeddings(request["input"]))(request)
+    text = said(request["messages"][-1]["content"])
+    if request.get("stream"):
+        return streamed(piece(""), *map(piece, text), piece(finish_reason="stop"), USAGE, DONE)(request)
+    return reply(completion(text))(request)
 
 
 def silent(request: Mapping[str, Any]) -> Reply:
@@ -42,16 +83,22 @@ def silent(request: Mapping[str, Any]) -> Reply:
     return None
 
 
+def hang_up(request: Mapping[str, Any]) -> Reply:
+    """Close the connection without a word."""
+    return 0, {}, b""
+
+
 class FakeServer:
     """Listen on a free port of 127.0.0.1; each request takes the next of `replies`, the last one again and again.
 
-    Every request is kept in `requests` as (path, headers, body).
+    Every request is kept in `requests` as (path, headers, body); several may come at once.
     """
 
     def __init__(self, *replies: Callable[[Mapping[str, Any]], Reply]) -> None:
         self.replies = list(replies) or [right]
         self.requests: list[tuple[str, Mapping[str, str], Any]] = []
         self._closing = threading.Event()
+        self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -72,17 +119,27 @@ class FakeServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.requests.append((self.path, self.headers, body))
-                answer = fake.replies[min(len(fake.requests), len(fake.replies)) - 1](body)
+                with fake._lock:
+                    fake.requests.append((self.path, self.headers, body))
+                    take = fake.replies[min(len(fake.requests), len(fake.replies)) - 1]
+                answer = take(body)
                 if answer is None:
                     fake._closing.wait(30)
-                    return
-                status, headers, raw = answer
-                self.send_response(status)
-                for name, value in ({"Content-Length": str(len(raw))} | dict(headers)).items():
+                elif answer[0]:
+                    with contextlib.suppress(ConnectionError):  # the other side may go first
+                        self._send(*answer)
+
+            def _send(self, status: int, headers: Mapping[str, str], body: bytes | Sequence[bytes | None]) -> None:
+                length = {"Content-Length": str(len(body))} if isinstance(body, bytes) else {}
+                self.send_response(status, headers.get("Reason"))
+                for name, value in (length | dict(headers)).items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(raw)
+                for part in [body] if isinstance(body, bytes) else body:
+                    if part is None:
+                        fake._closing.wait(30)
+                        return
+                    self.wfile.write(part)
 
             def log_message(self, *_: object) -> None:
                 """Stay quiet."""

@@ -185,6 +185,18 @@ def test_d30_every_listed_name_is_computed_and_accepted():
         metrics.check_metric("ndgc@10", names)
 
 
+def test_answer_metrics_are_known_where_answers_are_generated():
+    without = metrics.metric_names(KS, (256,), document_gold=False)
+    names = metrics.metric_names(KS, (256,), document_gold=False, answers=True)
+    assert names == [*without, *metrics.ANSWER_METRICS]
+    for name in metrics.ANSWER_METRICS:
+        assert metrics.check_metric(name, names) == name
+        with pytest.raises(WorkbenchError, match=rf"{name} .* need a generator \(--generator hf:MODEL\)"):
+            metrics.check_metric(name, without)
+    with pytest.raises(WorkbenchError, match=r"unknown metric 'answer_f2'; did you mean 'answer_f1'\?"):
+        metrics.check_metric("answer_f2", names)
+
+
 def test_whole_document_gold_has_no_budget_recall():
     names = metrics.metric_names(KS, (256,), document_gold=True)
     assert not any(name.startswith("evidence_recall") for name in names)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from workbench import metrics_answers as metrics
 from workbench.datatypes import Answer, Completion, Example, Passage, Span, Step, WorkbenchError
 
-GOLD = {"en": "green cord", "ko": "초록색 끈"}
+GOLD = {"en": "green cord", "ko": "초록색"}
 TEXTS = {
     "en": "During a power cut, pull the green cord behind the filter cover. It takes 29 minutes.",
-    "ko": "전기가 끊겼을 때는 필터 덮개 안쪽의 초록색 끈을 당겨 여십시오. 29분이 걸립니다.",
+    "ko": "전기가 끊겼을 때는 필터 덮개 안쪽의 초록색 끈을 당겨 여십시오. 29분 걸립니다.",
 }
-REFUSALS = {"en": "The documents do not say which cord.", "ko": "문서에서 어떤 끈인지 찾을 수 없습니다."}
+REFUSALS = {"en": "The documents do not mention a green cord.", "ko": "문서에는 초록색 끈에 관한 내용이 없습니다."}
 
 
 def passage(text, start=0, document="d", title=""):
@@ -124,7 +124,8 @@ def test_a_question_without_gold_answers_cannot_be_compared():
         ("en", "cord cord cord red", 1 / 2),  # a repeated word counts once
         ("en", "WM400 cord", 1),  # the title is shown too
         ("en", "No.", math.nan),  # only a stop word
-        ("ko", "초록색 끈을 당기세요", 3 / 5),  # 초록 록색 끈을, not 당기 기세 세요 ... see below
+        ("ko", "초록색 끈을 당기세요", 3 / 6),  # 초록 록색 끈을, but not 당기 기세 세요
+        ("ko", "끈", 0),  # the passage has 끈을: one syllable must stand alone there
         ("ko", "29분", 1),
         ("ko", "30분", 1 / 2),  # 분 is there
         ("ko", "필터 덮개 안쪽입니다.", 1),  # a polite ending adds no term

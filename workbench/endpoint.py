@@ -152,8 +152,9 @@ class Endpoint:
         message = f"{self.server} answered {status} for model {self.model!r}"
         if status == 400 and TOO_LONG.search(str(error.body)):
             return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less")
-        if status == 400 and error.param in REFUSABLE:
-            return EndpointError(f"{message}: it refuses {error.param}; {REFUSABLE[error.param]}")
+        refused = str(error.param)
+        if status == 400 and refused in REFUSABLE:
+            return EndpointError(f"{message}: it refuses {refused}; {REFUSABLE[refused]}")
         if status not in (408, 429) and status < 500:
             return EndpointError(message)
         wait = retry_after(error.response.headers.get("retry-after", ""))

@@ -100,9 +100,9 @@ def citation(answer: Answer, example: Example) -> float:
 def groundedness(prediction: str, passages: Sequence[Passage], language: str) -> float:
     """Return the share of the prediction's distinct content terms that the passages or their titles hold; NaN when it has no term.
 
-    Terms are stemmed words without stop words (English), pairs of Hangul syllables without polite endings (Korean; particles still count
-    a little) or words; numbers are terms. Distinct, so a loop of one word counts once. Without passages nothing is grounded.
-    It is K-precision (Adlakha et al. 2024) over types instead of tokens.
+    Terms are stemmed words without stop words (English), pairs of Hangul syllables without polite endings (Korean; particles still count,
+    and a word of one syllable must stand alone in the passage too) or words; numbers are terms. Distinct, so a loop of one word counts
+    once. Without passages nothing is grounded. It is K-precision (Adlakha et al. 2024) over types instead of tokens.
     """
     said = _terms(prediction, language)
     shown = {term for passage in passages for term in _terms(f"{passage.title}\n{passage.text}", language)}

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench import models_folder, models_hub, models_wheel, registry, storage
 from workbench.datatypes import WorkbenchError
@@ -33,6 +33,7 @@ class LocalModel:
     """Hold what is known of a model on this machine."""
 
     name: str
+    kind: Literal["embedder", "generator"]
     path: Path
     fingerprint: str  # sha256 over the weights, tokenizer and configuration files
     precision: str
@@ -177,7 +178,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _local_model(name: str, folder: Path, fingerprint: str, facts: Mapping[str, Any]) -> LocalModel:
     kept = {key: facts[key] for key in ("precision", "max_length", "prefixes", "licence")}
-    return LocalModel(name=name, path=folder, fingerprint=fingerprint, languages=tuple(facts["languages"]), **kept)
+    kept |= {"kind": models_folder.kind(folder), "languages": tuple(facts["languages"])}
+    return LocalModel(name=name, path=folder, fingerprint=fingerprint, **kept)
 
 
 def _describe_folder(name: str, folder: Path) -> LocalModel:
@@ -207,7 +209,7 @@ def _write_manifest(name: str, entry: CatalogueEntry | None, source: Mapping[str
     facts |= models_folder.own_facts(folder)
     if entry:
         facts |= {"languages": list(entry.languages), "licence": entry.licence, "max_length": entry.max_length}
-        facts |= {"prefixes": dict(entry.prefixes)}
+        facts |= {"prefixes": dict(entry.prefixes), "notice": entry.notice}
     if entry and entry.wheels:
         facts |= {"precision": entry.precision}  # a converted model is stored as fp32, its values are no more precise than they were packed
     files = {

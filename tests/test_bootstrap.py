@@ -280,7 +280,7 @@ def test_run_prepares_then_pulls_models_then_starts_the_command(
     monkeypatch.setattr(bootstrap, "hand_over", lambda command, _: started.append(command) or 5)
     python = str(stamped(project, frozenset({"test"})).python)
     assert bootstrap.run("test", ["-k", "chunk"], project) == 5
-    assert calls == [[python, "-m", "workbench", "models", "pull", *bootstrap.MODELS]]
+    assert calls == [[python, "-m", "workbench", "models", "pull", *bootstrap.COMMANDS["test"].models]]
     assert started == [[python, "-m", "pytest", "-k", "chunk"]]
     monkeypatch.setattr(bootstrap, "call", lambda *_: 2)
     assert bootstrap.run("demo", [], project) == 2

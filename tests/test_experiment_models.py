@@ -62,10 +62,10 @@ def test_the_default_model_finds_what_chance_does_not(real: Settings) -> None:
     assert result.settings.embedder == DEFAULT_EMBEDDERS[result.data["language"]]
     assert result.settings.tokenizer == "intfloat/multilingual-e5-small"
     assert levels(result.audit) == {}
-    assert result.scores["recall@1"].mean() > 0.8
-    assert experiment.run(real.replace(retriever="random")).scores["recall@1"].mean() < 0.2
+    assert result.interval("recall@1").mean > 0.8
+    assert experiment.run(real.replace(retriever="random")).interval("recall@1").mean < 0.2
     hybrid = experiment.run(real.replace(retriever="hybrid"))
-    assert hybrid.scores["recall@3"].mean() > 0.9
+    assert hybrid.interval("recall@3").mean > 0.9
     assert hybrid.cache["misses"] == 0
     assert "weights" in result.details["embedder_precision"]
 
@@ -99,5 +99,5 @@ def test_d7_a_cached_rerun_in_a_new_process_loads_no_model_and_gives_the_same(re
 def test_the_english_demo_is_neither_trivial_nor_hopeless(retriever: str) -> None:
     result = experiment.run(Settings(dataset="demo-en", chunker="recursive", chunk_size=128, retriever=retriever))
     assert result.data["scored"] >= 100
-    assert 0.4 < result.scores["recall@1"].mean() < 0.8
+    assert 0.4 < result.interval("recall@1").mean < 0.8
     assert "error" not in levels(result.audit).values()

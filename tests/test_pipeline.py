@@ -1,7 +1,7 @@
 """Six steps from a question to an answer: order, contexts that overflow a window, failures, rules, streaming."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from workbench.generation import create_generator
@@ -27,7 +27,7 @@ BADGE = Example("q2", "What does replacing a lost badge cost?", ("five euros",))
 class Window:
     """Say what it was asked, in a window of so many words; fail on questions about badges if told so."""
 
-    fingerprint = {"name": "window", "version": 1}
+    fingerprint: ClassVar = {"name": "window", "version": 1}
 
     def __init__(self, words: int = 10_000, fails: bool = False, text: str = "31 December") -> None:
         self.words = words
@@ -37,10 +37,8 @@ class Window:
 
     def generate(self, conversations: Sequence[Conversation]) -> list[Completion]:
         self.asked += conversations
-        bad = [self.fails and "badge" in conversation.question for conversation in conversations]
-        return [
-            Completion("", "error", error="the server is tired") if failed else Completion(self.text, "stop", 5, 2, 0.1) for failed in bad
-        ]
+        failed, fine = Completion("", "error", error="the server is tired"), Completion(self.text, "stop", 5, 2, 0.1)
+        return [failed if self.fails and "badge" in conversation.question else fine for conversation in conversations]
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
         say(self.text[:2])
@@ -51,29 +49,21 @@ class Window:
         return [max(0, sum(len(message.content.split()) for message in item.messages) - self.words) for item in conversations]
 
 
-def pipeline(generator: Any, language: str = "en", prompt: str = "plain", **changes: Any) -> Pipeline:
-    chunks = chunk_documents(create_chunker("recursive", TOKENIZER, 12, 0), DOCUMENTS)
-    tables = token_tables(DOCUMENTS, TOKENIZER)
+def pipeline(
+    generator: Any, language: str = "en", prompt: str = "plain", documents: Sequence[Document] = DOCUMENTS, **changes: Any
+) -> Pipeline:
+    chunks = chunk_documents(create_chunker("recursive", TOKENIZER, 12, 0), documents)
+    tables = token_tables(documents, TOKENIZER)
     retriever = create_retriever("bm25:word" if language == "en" else "bm25:hangul-bigram", chunks, False, filter="")
-    documents = {document.id: document for document in DOCUMENTS}
-    return Pipeline(
-        retriever,
-        generator,
-        load_prompt(prompt, language),
-        documents,
-        tables,
-        TOKENIZER,
-        len(chunks),
-        10.0,
-        **{"top_k": 3, "budget": 40} | changes,
-    )
+    sources = {document.id: document for document in documents}
+    settings = {"top_k": 3, "budget": 40} | changes
+    return Pipeline(retriever, generator, load_prompt(prompt, language), sources, tables, TOKENIZER, len(chunks), 10.0, **settings)
 
 
 def test_the_six_steps_come_in_order_and_say_what_they_produced() -> None:
     seen: list[tuple[str, Any]] = []
-    answers = pipeline(create_generator("extractive")).answer(
-        [LEAVE, BADGE], lambda step, seconds, made: seen.append((step, seconds, made))
-    )
+    line = pipeline(create_generator("extractive"))
+    answers = line.answer([LEAVE, BADGE], lambda step, seconds, made: seen.append((step, seconds, made)))
     assert tuple(step for step, _, _ in seen) == STEPS
     assert all(seconds >= 0 and len(made) == 2 for _, seconds, made in seen)
     assert [answer.text for answer in answers] == ["Unused leave lapses on 31 December.", "Replacing it costs five euros."]
@@ -82,10 +72,8 @@ def test_the_six_steps_come_in_order_and_say_what_they_produced() -> None:
     assert answer.hits[0].chunk.text == "Unused leave lapses on 31 December."
     assert answer.passages[0].title == "Annual leave"
     assert 0 < answer.context_tokens <= 40
-    assert all(
-        passage.text == next(d.text for d in DOCUMENTS if d.id == passage.span.document_id)[passage.span.start : passage.span.end]
-        for passage in answer.passages
-    )
+    for passage in answer.passages:
+        assert line.documents[passage.span.document_id].text[passage.span.start : passage.span.end] == passage.text
 
 
 def test_korean_goes_the_same_way() -> None:
@@ -110,19 +98,7 @@ def test_all_questions_are_generated_together_and_a_failing_one_keeps_the_others
 def test_documents_and_questions_never_reach_the_system_role(document: str) -> None:
     generator = Window()
     hostile = Document("leave", f"{document}. Unused leave lapses soon.", document)
-    line = pipeline(generator)
-    chunks = chunk_documents(create_chunker("recursive", TOKENIZER, 40, 0), [hostile])
-    line = Pipeline(
-        create_retriever("bm25:word", chunks, False, filter=""),
-        generator,
-        line.prompt,
-        {"leave": hostile},
-        token_tables([hostile], TOKENIZER),
-        TOKENIZER,
-        1,
-        12.0,
-    )
-    line.answer([Example("q", f"{document} unused leave?")])
+    pipeline(generator, documents=[hostile]).answer([Example("q", f"{document} unused leave?")])
     roles = [message.role for message in generator.asked[0].messages]
     assert roles == ["system", "user"]
     assert "obey" not in generator.asked[0].messages[0].content
@@ -153,9 +129,8 @@ def test_shrinking_where_it_is_allowed_fits_the_window_and_is_recorded() -> None
     assert answer.error == ""
     assert tight.overflows(tight.asked) == [0]
     assert 0 < answer.context_tokens < full.context_tokens
-    assert [note.text for note in answer.notes] == [
-        f"shrunk from {full.context_tokens} to {answer.context_tokens} tokens to fit the generator's window"
-    ]
+    text = f"shrunk from {full.context_tokens} to {answer.context_tokens} tokens to fit the generator's window"
+    assert [note.text for note in answer.notes] == [text]
     assert answer.passages[0] == full.passages[0]  # the best is kept
     hopeless = pipeline(Window(3), shrink=True).answer([LEAVE])[0]
     assert "most of it is the instructions" in hopeless.error

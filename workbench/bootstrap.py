@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 13)
-MODELS = ("sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small")
+EMBEDDERS = ("sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small")
+GENERATOR = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ENVIRONMENT = {"PYTHONUTF8": "1", "TOKENIZERS_PARALLELISM": "false", "JUPYTER_PLATFORM_DIRS": "1"}
 LOCK_SECONDS = 0.5
 
@@ -33,16 +34,17 @@ class BootstrapError(Exception):
 
 
 class Command(NamedTuple):
-    """Hold what a word needs and runs: an extra of pyproject.toml (or ""), and the arguments of Python."""
+    """Hold what a word needs and runs: an extra of pyproject.toml (or ""), the models, and the arguments of Python."""
 
     extra: str
+    models: tuple[str, ...]
     arguments: tuple[str, ...]
 
 
 COMMANDS = {
-    "demo": Command("", ("-m", "workbench", "sweep", "params/01_chunk_sizing.sweep.yaml")),
-    "test": Command("test", ("-m", "pytest")),
-    "lab": Command("", ("-m", "jupyter", "lab", "notebooks/00_start_here.ipynb", "--ServerApp.ip=127.0.0.1")),
+    "demo": Command("", EMBEDDERS, ("-m", "workbench", "sweep", "params/01_chunk_sizing.sweep.yaml")),
+    "test": Command("test", (*EMBEDDERS, GENERATOR), ("-m", "pytest")),
+    "lab": Command("", EMBEDDERS, ("-m", "jupyter", "lab", "notebooks/00_start_here.ipynb", "--ServerApp.ip=127.0.0.1")),
 }
 
 
@@ -54,7 +56,7 @@ def run(word: str, arguments: Sequence[str], root: Path = ROOT) -> int:
     """
     command = COMMANDS[word]
     python = prepare(frozenset({command.extra} - {""}), root)
-    pulled = call([str(python), "-m", "workbench", "models", "pull", *MODELS], root)
+    pulled = call([str(python), "-m", "workbench", "models", "pull", *command.models], root)
     return pulled or hand_over([str(python), *command.arguments, *arguments], root)
 
 

@@ -10,10 +10,16 @@ import numpy as np
 
 from workbench.datatypes import Answer, Example
 from workbench.evaluation import FAILURES, RunResult
+from workbench.metrics import ANSWER_METRICS
+
+PASSAGE = 200  # characters kept of each passage that the generator saw
 
 
 def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
-    """Return one answer as plain JSON values; `completion` is what the generator wrote, where postprocessing changed it."""
+    """Return one answer as plain JSON values; `completion` is what the generator wrote, where postprocessing changed it.
+
+    Of a passage it keeps where it is and how it begins.
+    """
     completion = answer.completion
     return {
         "id": example.id,
@@ -31,7 +37,10 @@ def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
         "completion_tokens": completion.completion_tokens,
         "seconds": round(completion.seconds, 4),
         "context_tokens": answer.context_tokens,
-        "passages": [[passage.span.document_id, passage.span.start, passage.span.end] for passage in answer.passages],
+        "passages": [
+            {"document": passage.span.document_id, "start": passage.span.start, "end": passage.span.end, "text": passage.text[:PASSAGE]}
+            for passage in answer.passages
+        ],
     }
 
 
@@ -54,6 +63,11 @@ def answer_details(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _mean(answers: Sequence[Mapping[str, Any]], field: str, digits: int = 1) -> float | None:
     values = [answer[field] for answer in answers]
     return round(float(np.mean(values)), digits) if values and None not in values else None
+
+
+def asked_metrics(results: Sequence[RunResult]) -> list[str]:
+    """Return the answer metrics that some result was asked."""
+    return [name for name in ANSWER_METRICS if any(name in result.scores and result.asked_of(name).any() for result in results)]
 
 
 def worst_answers(result: RunResult, metric: str = "answer_f1") -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def exact_match(prediction: str, answers: Sequence[str], language: str) -> float
 def f1(prediction: str, answers: Sequence[str], language: str) -> float:
     """Return the highest F1 of shared words (Korean: characters, as in KorQuAD) with a gold answer.
 
-    Where normalisation leaves nothing of one side, it is 1 if it leaves nothing of the other too, else 0 (as in SQuAD 2.0).
+    Where normalisation leaves nothing of one side, it is 1 if it leaves nothing of the other too (as in SQuAD 2.0; KorQuAD says 0), else 0.
     """
     found = _units(prediction, language)
     return _best(lambda answer: _overlap(found, _units(answer, language)), answers)
@@ -86,7 +86,7 @@ def chrf(prediction: str, answers: Sequence[str]) -> float:
 def citation(answer: Answer, example: Example) -> float:
     """Return the share of the passages cited that touch the question's evidence, 0 when none is cited.
 
-    It is a precision: one right citation is enough, since most questions need one; evidence that was never found is what recall measures.
+    It is a precision, so one right citation is enough; whether all the evidence was found is what the recall of retrieval says.
     """
     if not example.evidence:
         raise WorkbenchError(f"question {example.id!r} has no evidence to score citations with")

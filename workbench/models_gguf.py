@@ -114,12 +114,14 @@ def convert(source: Path, target: Path) -> None:
     sizes = _read_sizes(file, architecture)
     tokens = _read_tokens(file)
     tokenizer = {"llama": _byte_level_tokenizer, "gemma3": _sentencepiece_tokenizer}[architecture](file, tokens)
+    settings = _settings(file, architecture, sizes, [token for token, _ in tokens])
     tensors = _read_tensors(file, architecture, sizes | {"vocabulary": len(tokens)})
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone
     tokenizer.save(str(target / "tokenizer.json"), pretty=False)
-    _write_settings(file, architecture, sizes, [token for token, _ in tokens], target)
+    for name, values in settings.items():
+        (target / name).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _read_sizes(file: _File, architecture: str) -> dict[str, int]:
@@ -231,7 +233,8 @@ def _add_whole_tokens(tokenizer: Tokenizer, tokens: list[tuple[str, int]]) -> No
     tokenizer.add_tokens(whole)
 
 
-def _write_settings(file: _File, architecture: str, sizes: dict[str, int], tokens: list[str], target: Path) -> None:
+def _settings(file: _File, architecture: str, sizes: dict[str, int], tokens: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the contents of the configuration files by their names."""
     special = _read_special(file, tokens)
     ends = {f"{name}_token_id": special[name] for name in ("bos", "eos", "pad")}
     epsilon = file.within(f"{architecture}.attention.layer_norm_rms_epsilon", 0, 1, float)
@@ -267,5 +270,4 @@ def _write_settings(file: _File, architecture: str, sizes: dict[str, int], token
     reading |= {f"{name}_token": tokens[place] for name, place in special.items()}
     if "tokenizer.chat_template" in file.fields:
         reading["chat_template"] = file.value("tokenizer.chat_template", str)
-    for name, values in (("config", model), ("generation_config", ends), ("tokenizer_config", reading)):
-        (target / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    return {"config.json": model, "generation_config.json": ends, "tokenizer_config.json": reading}

@@ -91,6 +91,8 @@ class Prompt:
 
         Raise WorkbenchError for an empty question or message, and for a shot without answer where the template knows no refusal.
         """
+        if not all(text.strip() for text in (question, *(shot.question for shot in shots))):
+            raise WorkbenchError(f"{self.source} was given an empty question")
         messages = [*self._system(), *self._shots(shots), self._message("user", question, passages)]
         for message in messages:
             if not message.content:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,8 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
 from workbench.registry import unknown
-from workbench.settings import Settings
+from workbench.report_labels import is_control, labels
 
-HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
-CONTROLS = ("whole", "random", "hash")  # parts that should lose
 MAX_LOST = 0.02  # share of the questions that may lack a score
 
 
@@ -48,57 +47,6 @@ class Comparison:
     clusters: int
     lost: float  # share of the questions that some candidate left without a score
     verdict: str
-
-
-def is_control(settings: Settings) -> bool:
-    """Tell whether a configuration is a control that should lose."""
-    return any(getattr(settings, field).split(":")[0] in CONTROLS for field in ("chunker", "retriever", "embedder"))
-
-
-def varying(results: Sequence[RunResult]) -> list[str]:
-    """Return the settings that differ between results, in the order of Settings."""
-    return [field for field in Settings.model_fields if len({repr(getattr(result.settings, field)) for result in results}) > 1]
-
-
-def label(settings: Settings, fields: Sequence[str]) -> str:
-    """Name a configuration by the fields that vary, shortly: "recursive · 256 tokens", "whole document", "bm25:word"."""
-    words = ["whole document"] if settings.chunker == "whole" else []
-    if settings.retriever == "random" and "retriever" not in fields:
-        words.append("random chunks")
-    if settings.embedder == "hash" and "embedder" not in fields:
-        words.append("hash embedder")
-    for field in fields:
-        value = getattr(settings, field)
-        if settings.chunker == "whole" and field in ("chunker", "chunk_size", "chunk_overlap"):
-            continue
-        if field == "options":
-            words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
-        elif field in ("embedder", "index") and value == "none":
-            continue
-        elif field == "embedder":
-            words.append(value.rpartition("/")[2])
-        elif field in ("chunker", "retriever", "dataset"):
-            words.append(str(value))
-        elif field == "chunk_size":
-            words.append(f"{value} tokens")
-        else:
-            words.append(f"{field.replace('_', ' ')} {'none' if value == '' else value}")
-    return " · ".join(words) or "the one configuration"
-
-
-def labels(results: Sequence[RunResult]) -> list[str]:
-    """Name each result by the settings that vary between candidates; the whole-document and random controls by what they are.
-
-    An embedder or index is named only where there are several; equal names get their config id.
-    """
-    candidates = [result for result in results if not is_control(result.settings)]
-    fields = varying(candidates if len(candidates) > 1 else results)
-    fields = [field for field in fields if field not in HIDDEN_FIELDS or field == "options"]
-    for field in ("embedder", "index"):
-        if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
-            fields.remove(field)
-    names = [label(result.settings, fields) for result in results]
-    return [name if names.count(name) == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]
 
 
 def check_comparable(results: Sequence[RunResult]) -> None:
@@ -142,17 +90,18 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
         return Comparison(
             metric, rows, rows[base].label, 0, 0, 1.0, f"{metric}: no question was scored by every candidate, so nothing can be said."
         )
+    asked = asked[kept]
     clusters = [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
-    table = np.stack([linearised(result.scores[metric][kept], asked[kept, i]) for i, result in enumerate(results)], axis=1)
-    intervals = [_interval(result.scores[metric][kept], asked[kept, i], clusters) for i, result in enumerate(results)]
+    values = [np.asarray(result.scores[metric], dtype=float)[kept] for result in results]
+    table = np.stack([linearised(column, asked[:, i]) for i, column in enumerate(values)], axis=1)
+    intervals = [_interval(column, asked[:, i], clusters) for i, column in enumerate(values)]
     # equal means: the fewer chunks, the better; then the label decides, so the order is always the same
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
-    others = [i for i in range(len(results)) if i != base]
-    against_base = dict(zip(others, stats.max_t(table[:, others] - table[:, [base]], clusters, seed), strict=True))
-    tied = _tied(table, clusters, order[0], seed)
-    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get(i), i in tied, i == order[0]) for i in order)
-    lost = float(1 - kept.sum() / wanted.sum())
+    against_base = _differences(table, asked, [(i, base) for i in range(len(results)) if i != base], clusters, seed)
+    tied = _tied(_differences(table, asked, list(itertools.combinations(range(len(results)), 2)), clusters, seed), order[0])
+    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get((i, base)), i in tied, i == order[0]) for i in order)
+    lost = float((wanted.sum() - kept.sum()) / wanted.sum())
     sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost)
     return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), lost, sentence)
 
@@ -173,18 +122,29 @@ def _interval(values: np.ndarray, asked: np.ndarray, clusters: Sequence[str]) ->
     return stats.mean_interval(values[asked], [cluster for cluster, kept in zip(clusters, asked, strict=True) if kept])
 
 
-def _tied(table: np.ndarray, clusters: Sequence[str], best: int, seed: int) -> set[int]:
-    """Return the columns whose difference to the best one is not shown, all pairs of columns tested at once."""
-    columns = table.shape[1]
-    pairs = [(left, right) for left in range(columns) for right in range(left + 1, columns)]
+def _differences(
+    table: np.ndarray, asked: np.ndarray, pairs: Sequence[tuple[int, int]], clusters: Sequence[str], seed: int
+) -> dict[tuple[int, int], stats.Interval]:
+    """Return the simultaneous interval of the difference of each pair of columns.
+
+    It is unknown where the two are asked of different questions and one of them scores the same on all of its own: that leaves no variation
+    to tell how sure its mean is, however few they are.
+    """
     if not pairs:
-        return {best}
+        return {}
     intervals = stats.max_t(np.stack([table[:, left] - table[:, right] for left, right in pairs], axis=1), clusters, seed)
-    tied = {best}
-    for (left, right), interval in zip(pairs, intervals, strict=True):
-        if best in (left, right) and not (interval.low > 0 or interval.high < 0):
-            tied.add(right if left == best else left)
-    return tied
+    still = np.ptp(table, axis=0) <= stats.STILL
+    blind = {pair for pair in pairs if still[list(pair)].any() and (asked[:, pair[0]] != asked[:, pair[1]]).any()}
+    unknown_bounds = dict.fromkeys(("low", "high", "p"), math.nan)
+    return {
+        pair: replace(interval, **unknown_bounds) if pair in blind else interval for pair, interval in zip(pairs, intervals, strict=True)
+    }
+
+
+def _tied(differences: Mapping[tuple[int, int], stats.Interval], best: int) -> set[int]:
+    """Return the best column and those whose difference to it is not shown, all pairs of columns tested at once."""
+    shown = {pair for pair, interval in differences.items() if interval.low > 0 or interval.high < 0}
+    return {best} | {column for pair in differences if best in pair and pair not in shown for column in pair}
 
 
 def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, clusters: int, lost: float) -> str:
@@ -205,21 +165,39 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        smallest = min((best, *ties), key=lambda row: (row.result.details.get("chunks", math.inf), row.label))
-        words += f"Of these, {smallest.label} needs the smallest index ({smallest.result.details.get('chunks', 0)} chunks). "
+        words += _cheapest((best, *ties), metric)
     if best.difference is not None:
         words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
     else:
         words += "It is the baseline."
-    if clusters < stats.FEW_CLUSTERS:
+    if min(row.interval.clusters for row in rows) < stats.FEW_CLUSTERS:
         words += f" With fewer than {stats.FEW_CLUSTERS} document groups these intervals are rough."
     return words
+
+
+def _cheapest(rows: Sequence[Row], metric: str) -> str:
+    """Name the cheapest of tied candidates: for answers of one generator by tokens a question, else by the chunks to index."""
+    if metric in ANSWER_METRICS:
+        costs = [_tokens(row.result) for row in rows]
+        if len({row.result.settings.generator for row in rows}) == 1 and None not in costs and len(set(costs)) > 1:
+            cost, name = min((cost, row.label) for cost, row in zip(costs, rows, strict=True))
+            return f"Of these, {name} needs the fewest tokens ({cost:.0f} a question, prompt and answer). "
+        if len({row.result.details.get("chunks") for row in rows}) == 1:
+            return ""
+    smallest = min(rows, key=lambda row: (row.result.details.get("chunks", math.inf), row.label))
+    return f"Of these, {smallest.label} needs the smallest index ({smallest.result.details.get('chunks', 0)} chunks). "
+
+
+def _tokens(result: RunResult) -> float | None:
+    """Return the mean tokens of prompt and answer, None where they are not known."""
+    counts = [result.details["answers"][name] for name in ("prompt_tokens", "completion_tokens")]
+    return None if None in counts else sum(counts)
 
 
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
     """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
     check_comparable(results)
-    if not results[0].example_ids:
+    if not all(result.interval(metric).n for result in results for metric in (fixed, budget)):
         return "No question was scored, so neither view prefers anything."
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (results[i].details.get("chunks", 0), names[i]))

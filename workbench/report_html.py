@@ -21,9 +21,10 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.registry import unknown
 from workbench.report import Comparison
-from workbench.report_svg import budget_plot, budgets, choose_curves, interval_plot, own, role
+from workbench.report_answers import answers, retrieved_alike, same_retrieval
+from workbench.report_svg import budget_plot, budgets, choose_curves, interval_figure, own
 from workbench.report_tables import audit, failures, fixed_k, leaderboard, plain, table
-from workbench.report_words import LEGEND, READING, headline, limits
+from workbench.report_words import asked_groups, headline, limits, reading
 from workbench.storage import write_text
 
 
@@ -123,7 +124,7 @@ def _data_set(part: Part) -> str:
     blocks = [f'<section id="{part.anchor}"><h2>{own(part.name)}</h2>', _audit_banner(part.results)]
     if part.comparison is None:
         blocks.append(f'<div class="notice error"><strong>No comparison.</strong> {own(part.problem)}</div>{_facts(part)}')
-        return "\n".join([*blocks, audit(part.results), "</section>"])
+        return "\n".join([*blocks, answers(part.results, None, part.anchor, part.language), audit(part.results), "</section>"])
     comparison = part.comparison
     blocks.append(f'<p class="eyebrow">Verdict</p><p class="headline">{own(headline(comparison))}</p><p>{own(comparison.verdict)}</p>')
     compared = len(comparison.rows) > 1 and comparison.clusters > 1
@@ -133,21 +134,29 @@ def _data_set(part: Part) -> str:
         blocks.append(f'<div class="notice warning"><strong>A control keeps up.</strong> {own(words)}</div>')
     blocks.append(_facts(part))
     blocks.append(f"<h3>{own(comparison.metric)} by candidate</h3>")
-    kinds = {mark for row in comparison.rows for mark in (*role(row, len(comparison.rows) == 1), "tied" if row.tied else "worse")}
-    legend = "".join(f'<span class="{style}" data-sign="{sign}">{words}</span>' for kind, style, sign, words in LEGEND if kind in kinds)
-    note = "Each interval is of one mean. Pairs were tested question by question, so candidates whose intervals overlap can still differ."
-    drawing = interval_plot(comparison, f"{part.anchor}-scores")
-    blocks.append(f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>')
-    rows = choose_curves(comparison)
-    if len(budgets([row.result for row in rows])) > 1:
-        shown = f"{len(rows)} of {len(comparison.rows)} candidates; the table has all. " if len(rows) < len(comparison.rows) else ""
-        drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
-        note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
-        blocks.append(f"<h3>Evidence found as the context grows</h3><figure>{drawing}<figcaption>{note}</figcaption></figure>")
+    blocks.append(interval_figure(comparison, f"{part.anchor}-scores"))
+    if same_retrieval(part.results):
+        blocks.append(retrieved_alike(part.results))
+    else:
+        blocks.append(_curves(part, comparison))
     best = comparison.rows[0]
-    blocks += [leaderboard(part.results, comparison), fixed_k(part.results, comparison)]
+    blocks.append(leaderboard(part.results, comparison))
+    if not same_retrieval(part.results):
+        blocks.append(fixed_k(part.results, comparison))
+    blocks += [answers(part.results, comparison, part.anchor, part.language)]
     blocks += [failures(best.result, best.label, part.language), audit(part.results)]
-    return "\n".join([*blocks, "</section>"])
+    return "\n".join([*filter(None, blocks), "</section>"])
+
+
+def _curves(part: Part, comparison: Comparison) -> str:
+    """Return the curves of evidence recall over the budgets, "" where there is only one budget."""
+    rows = choose_curves(comparison)
+    if len(budgets([row.result for row in rows])) < 2:
+        return ""
+    shown = f"{len(rows)} of {len(comparison.rows)} candidates; the table has all. " if len(rows) < len(comparison.rows) else ""
+    drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
+    note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
+    return f"<h3>Evidence found as the context grows</h3><figure>{drawing}<figcaption>{note}</figcaption></figure>"
 
 
 def _audit_banner(results: Sequence[RunResult]) -> str:
@@ -175,7 +184,7 @@ def _facts(part: Part) -> str:
     data, settings = part.results[0].data, part.results[0].settings
     facts = {
         "Documents": data.get("documents", "unknown"),
-        "Document groups": len(set(part.results[0].clusters)),
+        "Document groups": asked_groups(part.results[0]),
         "Questions": data.get("questions", "unknown"),
         "Scored": data.get("scored", "unknown"),
         "Unanswerable": data.get("unanswerable", "unknown"),
@@ -224,8 +233,9 @@ def _reproduction(parts: Sequence[Part], command: str) -> str:
 
 
 def _reading(parts: Sequence[Part]) -> str:
-    terms = "".join(f"<div><dt>{own(term)}</dt><dd>{own(words)}</dd></div>" for term, words in READING)
-    items = "".join(f"<li>{own(words)}</li>" for words in limits([result for part in parts for result in part.results]))
+    results = [result for part in parts for result in part.results]
+    terms = "".join(f"<div><dt>{own(term)}</dt><dd>{own(words)}</dd></div>" for term, words in reading(results))
+    items = "".join(f"<li>{own(words)}</li>" for words in limits(results))
     return (
         f'<section><h2>How to read this</h2><dl class="reading">{terms}</dl>'
         f'<h3>What this does not tell</h3><ul class="limits">{items}</ul></section>'

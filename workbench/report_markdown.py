@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.evaluation import Check, RunResult
-from workbench.report import Comparison, format_difference, format_interval
+from workbench.evaluation_answers import asked_metrics, worst_answers
+from workbench.metrics import ANSWER_METRICS
+from workbench.report import Comparison, compare, format_difference, format_interval
+
+NO_ANSWERS = "No answers were generated: set `generator`."
 
 
 class Markdown(str):
@@ -58,8 +62,11 @@ def data_table(data: Mapping[str, Any]) -> Markdown:
 
 def failures(result: RunResult, number: int = 3) -> Markdown:
     """Render the questions that lost most, in full: the question, its evidence with the rank that reached it, and the first hits."""
+    if result.settings.primary in ANSWER_METRICS:
+        return answer_failures(result, number)
     if not result.failures:
-        return Markdown(f"No question lost anything on {result.settings.primary}.")
+        scored = result.interval(result.settings.primary).n
+        return Markdown(f"No question {'lost anything' if scored else 'was scored'} on {result.settings.primary}.")
     parts = []
     for failure in result.failures[:number]:
         lines = [f"**{escape(failure['question'])}** ({escape(failure['id'])}, {result.settings.primary} {failure['score']:.2f})", ""]
@@ -67,6 +74,56 @@ def failures(result: RunResult, number: int = 3) -> Markdown:
             rank = f"first reached at rank {unit['rank']}" if unit["rank"] else "not retrieved"
             lines += [f"- evidence in *{escape(unit['title'] or unit['document'])}*, {rank}: {quote(unit['text'])}"]
         lines += [f"- hit {hit['rank']} from *{escape(hit['document'])}*: {quote(hit['text'])}" for hit in failure["hits"]]
+        parts.append("\n".join(lines))
+    return Markdown("\n\n".join(parts))
+
+
+def answer_table(results: Sequence[RunResult], baseline: str | None = None) -> Markdown:
+    """Render how candidates answered, best answer_f1 first; `baseline` is a config id, default the first result."""
+    answered = [result for result in results if result.answers]
+    if not answered:
+        return Markdown(NO_ANSWERS)
+    header = ["configuration", "answer_f1 [95 %]", "difference to baseline [95 %, simultaneous]"]
+    means = [name for name in asked_metrics(answered) if name != "answer_f1"]
+    lines = []
+    for row in compare(answered, "answer_f1", baseline).rows:
+        sums = row.result.details["answers"]
+        cells = [row.label + (" (control)" if row.control else ""), format_interval(row.interval)]
+        cells += [format_difference(row.difference) if row.difference else "baseline"]
+        cells += [_mean(row.result, name) for name in means]
+        cells += ["–" if sums[name] is None else f"{sums[name]:.0f}" for name in ("prompt_tokens", "completion_tokens")]
+        lines.append([*cells, str(sums["capped"]), str(sum(sums["failed"].values())), str(row.interval.n)])
+    return markdown_table([*header, *means, "prompt tokens", "new tokens", "capped", "failed", "n"], lines)
+
+
+def _mean(result: RunResult, metric: str) -> str:
+    interval = result.interval(metric)
+    return f"{interval.mean:.3f}" if interval.n else "–"
+
+
+def answer_failures(result: RunResult, number: int = 3, metric: str = "") -> Markdown:
+    """Render the answers with the lowest scores: question, gold answers, what was answered, and the passages that it was answered from.
+
+    `metric` defaults to the primary metric where that is of answers, else to answer_f1.
+    """
+    if not result.answers:
+        return Markdown(NO_ANSWERS)
+    metric = metric or (result.settings.primary if result.settings.primary in ANSWER_METRICS else "answer_f1")
+    worst = worst_answers(result, metric)[:number]
+    if not worst:
+        scored = result.interval(metric).n
+        return Markdown(f"{'Every answer scored has the full' if scored else 'No answer was scored on'} {metric}.")
+    parts = []
+    for answer in worst:
+        marks = "".join(
+            f", {word}" for word, said in (("refused", answer["refused"]), ("capped", answer["finish_reason"] == "length")) if said
+        )
+        lines = [f"**{escape(answer['question'])}** ({escape(answer['id'])}, {metric} {answer['score']:.2f}{marks})", ""]
+        lines += [f"- gold answer: {' or '.join(map(quote, answer['gold'])) or 'none'}", f"- answer: {quote(answer['text'])}"]
+        lines += [f"- the generator wrote: {quote(answer['completion'])}"] * (answer["completion"] is not None)
+        for place, passage in enumerate(answer["passages"], start=1):
+            cited = ", cited" * (place in answer["citations"])
+            lines.append(f"- passage {place} from *{escape(passage['document'])}*{cited}: {quote(passage['text'])}")
         parts.append("\n".join(lines))
     return Markdown("\n\n".join(parts))
 

@@ -94,9 +94,10 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
     if highlight is not None and highlight not in ids:
         raise unknown("result", highlight, ids)
     budgets = _budgets(results, metric_family)
-    tables = [_by_id(compare(results, f"{metric_family}@{budget}t")) for budget in budgets]
-    if not results[0].example_ids:
+    views = [compare(results, f"{metric_family}@{budget}t") for budget in budgets]
+    if not all(view.questions for view in views):
         return _empty("No question was scored.")
+    tables = [_by_id(view) for view in views]
     with matplotlib.rc_context(_style()):
         figure = _figure(max(4.4, 2.0 + 0.27 * len(results)))
         axes = figure.subplots()
@@ -135,6 +136,8 @@ def plot_fixed_k_against_budget(results: Sequence[RunResult], fixed: str = "reca
     import matplotlib
 
     views = [compare(results, fixed), compare(results, budget)]
+    if not all(view.questions for view in views):
+        return _empty("No question was scored.")
     order = sorted(views[0].rows, key=lambda row: (row.result.details["chunk_tokens_mean"], row.label))
     names = [f"{wrap(row.label)}\nmean {row.result.details['chunk_tokens_mean']:.0f} tokens a chunk" for row in order]
     with matplotlib.rc_context(_style()):
@@ -271,9 +274,12 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
 
 
 def _caption(rows: Sequence[Row]) -> str:
-    first = rows[0].interval
-    words = f"n = {first.n:,} question{'s' * (first.n != 1)} in {first.clusters:,} document group{'s' * (first.clusters != 1)}. "
-    if not first.known:
+    counts = []
+    for noun, sizes in (("question", {row.interval.n for row in rows}), ("document group", {row.interval.clusters for row in rows})):
+        size = " to ".join(f"{size:,}" for size in sorted({min(sizes), max(sizes)}))  # refusal precision is asked of what each refused
+        counts.append(f"{size} {noun}{'s' * (size != '1')}")
+    words = f"n = {' in '.join(counts)}. "
+    if not rows[0].interval.known:
         return words + "Intervals are unknown: they need at least two document groups."
     if len(rows) == 1:
         return words

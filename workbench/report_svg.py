@@ -19,6 +19,7 @@ import numpy as np
 from workbench.evaluation import RunResult
 from workbench.metrics import BUDGET_METRIC
 from workbench.report import Comparison, Row, format_interval
+from workbench.report_words import LEGEND
 from workbench.stats import Interval
 
 WIDE, NARROW = 900, 340  # pixels
@@ -72,6 +73,15 @@ def role(row: Row, alone: bool = False) -> list[str]:
     """Return what marks a candidate: best or tied, baseline, control."""
     words = ["best"] if row.best else ["tied"] if row.tied else []
     return words + ["baseline"] * (row.difference is None and not alone) + ["control"] * row.control
+
+
+def interval_figure(comparison: Comparison, name: str) -> str:
+    """Return the interval plot with a legend of the marks that occur and a note on how to read it."""
+    kinds = {mark for row in comparison.rows for mark in (*role(row, len(comparison.rows) == 1), "tied" if row.tied else "worse")}
+    legend = "".join(f'<span class="{style}" data-sign="{sign}">{words}</span>' for kind, style, sign, words in LEGEND if kind in kinds)
+    note = "Each interval is of one mean. Pairs were tested question by question, so candidates whose intervals overlap can still differ."
+    drawing = interval_plot(comparison, name)
+    return f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>'
 
 
 def interval_plot(comparison: Comparison, name: str) -> str:

@@ -9,12 +9,15 @@ from typing import Any
 
 from workbench import report
 from workbench.evaluation import RunResult
-from workbench.metrics import BUDGET_METRIC
+from workbench.evaluation_answers import asked_metrics
+from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
 from workbench.report import Comparison
+from workbench.report_labels import varying
 from workbench.report_svg import measured, own, role, safe
 from workbench.storage import canonical_json
 
 ALSO = ("recall@5", "ndcg@10", "mrr@10")  # shown beside the primary metric and evidence recall
+SUMS = {"prompt tokens": "prompt_tokens", "new tokens": "completion_tokens", "capped": "capped", "failed": "failed"}
 FIRST = 5  # candidates of either view in the table of fixed k beside equal budget
 SIGNS = {"best": "◆", "tied": "●", "ok": "✓", "warning": "!", "error": "✕"}
 LEVELS = ("ok", "warning", "error")
@@ -25,7 +28,9 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     metric, rows, alone = comparison.metric, comparison.rows, len(comparison.rows) == 1
     names = dict.fromkeys(name for result in results for name in result.scores)
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
-    fields = [field for field in report.varying(results) if field not in ("dataset", "primary")]
+    said = [name for name in asked_metrics(results) if name != metric]
+    sums = list(SUMS) if any(row.result.answers for row in rows) else []
+    fields = [field for field in varying(results) if field not in ("dataset", "primary")]
     precise = any(row.result.details.get("embedder_precision") for row in rows)
     settings = [*fields, *["embedder precision"] * precise, "mean chunk tokens", "chunks"]
     first = ["mean [95 %]", *([] if alone else ["difference to baseline [95 %, simultaneous]", "adjusted p"]), "n"]
@@ -33,10 +38,11 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         ("Candidate", 2),
         (f"{metric}, the primary metric", len(first)),
         ("Other metrics, mean", len(also)),
+        ("Answers, mean; capped and failed: number", len(said) + len(sums)),
         ("Configuration", len(settings)),
     )
-    titles = ["configuration", "mark", *first, *also, *settings]
-    numeric = {*first, *also, "mean chunk tokens", "chunks"}
+    titles = ["configuration", "mark", *first, *also, *said, *sums, *settings]
+    numeric = {*first, *also, *said, *sums, "mean chunk tokens", "chunks"}
     over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
     heads = []
     for title in titles:
@@ -59,7 +65,11 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         else:
             difference, _, p = report.format_difference(row.difference).partition(", adjusted p ")
             cells += [number_cell(own(difference), row.difference.mean), number_cell(own(p), row.difference.p)]
-        cells += [number_cell(str(row.interval.n), row.interval.n), *(_mean(row.result, name) for name in also)]
+        cells += [
+            number_cell(str(row.interval.n), row.interval.n),
+            *(_mean(row.result, name, name == "answer_f1") for name in (*also, *said)),
+        ]
+        cells += [_sum(row.result, name) for name in sums]
         cells += [f'<td class="whole">{own(plain(getattr(row.result.settings, field)))}</td>' for field in fields]
         details = row.result.details
         cells += [f"<td>{own(details.get('embedder_precision') or '–')}</td>"] * precise
@@ -78,14 +88,21 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     )
 
 
-def _mean(result: RunResult, metric: str) -> str:
-    if metric not in result.scores:
+def _mean(result: RunResult, metric: str, bounds: bool = False) -> str:
+    if metric not in result.scores or not result.asked_of(metric).any():
         return number_cell("–")
-    lost = result.unscored(metric)
-    if not result.interval(metric).n:
+    interval, lost = result.interval(metric), result.unscored(metric)
+    if not interval.n:
         return number_cell("unscored")
-    mean = result.interval(metric).mean
-    return number_cell(f"{mean:.3f}" + f" ({lost} unscored)" * bool(lost), mean)
+    around = f' <span class="interval">{own(report.format_interval(interval).partition(" ")[2])}</span>' if bounds else ""
+    return number_cell(f"{interval.mean:.3f}{around}" + f" ({lost} unscored)" * bool(lost), interval.mean)
+
+
+def _sum(result: RunResult, title: str) -> str:
+    """Return one number about all answers of a result, never a measured time."""
+    value = (result.details.get("answers") or {}).get(SUMS[title])
+    count = sum(value.values()) if isinstance(value, Mapping) else value
+    return number_cell("–") if count is None else number_cell(f"{count:,.0f}", count)
 
 
 def number_cell(content: str, value: float = math.nan) -> str:
@@ -144,8 +161,10 @@ def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
 
 
 def failures(result: RunResult, label: str, language: str, most: int = 3) -> str:
-    """Return the questions that lost most, in full; `language` is the lang attribute of their texts."""
+    """Return the questions that lost most in retrieval, in full; `language` is the lang attribute of their texts."""
     metric = result.settings.primary
+    if metric in ANSWER_METRICS:
+        return ""  # what was answered worst stands in the part on answers
     blocks = [
         f"<h3>What the best candidate failed on</h3><p>{own(label)}: the questions that lost most on {own(metric)}. Long texts are cut.</p>"
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from workbench.evaluation import RunResult
 from workbench.report import MAX_LOST, Comparison
@@ -48,6 +48,27 @@ READING = (
         "Every run checks itself. An error means that the numbers are not to be used; a warning names something to know when reading them.",
     ),
 )
+ANSWER_READING = (
+    (
+        "answer_em, answer_f1, chrf",
+        "How much of a gold answer the answer has: all of it (em), words in English and characters in Korean (f1), runs of letters (chrf). "
+        "Refusing a question that has an answer scores 0.",
+    ),
+    (
+        "groundedness, citation",
+        "The share of the answer's own terms that stand in the passages shown, and of its cited passages that hold evidence. "
+        "A grounded answer can still be wrong.",
+    ),
+    (
+        "refusal_recall, refusal_precision",
+        "Of the questions that the documents do not answer, how many were refused; of the refusals, how many were right to. "
+        "Every candidate refuses other questions, which the interval of a difference takes into account.",
+    ),
+    (
+        "Capped, failed",
+        "A capped answer was cut by max_new_tokens and is scored as it stands. A failed one has no text and no score.",
+    ),
+)
 
 
 def headline(comparison: Comparison) -> str:
@@ -68,6 +89,45 @@ def headline(comparison: Comparison) -> str:
     return f"{best.label} is better than every other candidate"
 
 
+def reading(results: Sequence[RunResult]) -> tuple[tuple[str, str], ...]:
+    """Return terms of these results with their meaning."""
+    return READING + ANSWER_READING * any(result.answers for result in results)
+
+
+def answered_by(results: Sequence[RunResult]) -> str:
+    """Say which generators answered how many questions, and from what."""
+    settings = [result.settings for result in results]
+    counts, total = [len(result.answers) for result in results], len(results[0].example_ids)
+    drawn = "" if min(counts) == total else f" of {total}, drawn by seed {_each(one.seed for one in settings)},"
+    unanswerable = _each(_unanswerable(result) for result in results)
+    return (
+        f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt "
+        f"{_each(one.prompt for one in settings)} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
+        f"The documents answer all but {unanswerable} of them."
+    )
+
+
+def _generator(result: RunResult) -> str:
+    """Name the generator with the precision that its weights have."""
+    name, _, model = result.settings.generator.partition(":")
+    precision = result.details["answers"].get("generator_precision")
+    return (model or name) + (f" ({precision})" if precision else "")
+
+
+def _unanswerable(result: RunResult) -> int:
+    return sum(not answer["answerable"] for answer in result.answers)
+
+
+def _each(values: Iterable[object]) -> str:
+    return " and ".join(dict.fromkeys(map(str, values)))
+
+
+def asked_groups(result: RunResult) -> int:
+    """Count the document groups of the questions that the primary metric is asked of."""
+    asked = result.asked_of(result.settings.primary)
+    return len({cluster for cluster, wanted in zip(result.clusters, asked, strict=True) if wanted})
+
+
 def limits(results: Sequence[RunResult]) -> list[str]:
     """Return what these results do not say."""
     splits = {result.settings.split for result in results}
@@ -79,13 +139,26 @@ def limits(results: Sequence[RunResult]) -> list[str]:
         )
     else:
         found.append("Measured on the confirmation questions: this confirms a choice only if it was made on other questions.")
-    found.append("Retrieval alone was tested. The quality of generated answers, speed and cost were not.")
-    found.append(
-        "Questions without evidence in the documents are not scored, so nothing here says how well a system stays silent when it should."
-    )
+    answered = [result for result in results if result.answers]
+    if answered:
+        counts = _each(f"{len(result.answers)} of {len(result.example_ids)}" for result in answered)
+        found += [
+            f"Answers are those of the generators and prompts named above, to {counts} questions; another generator, prompt or sample can "
+            "rank the candidates differently. Speed and cost were not compared.",
+            "Answers were compared with gold answers and passages by their letters and words: a right one in other words scores low, and a "
+            "wrong one that repeats a passage can score well. No person or model judged them.",
+        ]
+    else:
+        found.append("Retrieval alone was tested. The quality of generated answers, speed and cost were not.")
+    if any(map(_unanswerable, answered)):
+        found.append(
+            f"How well a system stays silent when it should rests on {_each(map(_unanswerable, answered))} unanswerable questions."
+        )
+    else:
+        found.append("No unanswerable question was answered, so nothing here says how well a system stays silent when it should.")
     found.append(
         "The numbers hold for these documents and these questions; other collections, languages and question styles can rank differently."
     )
-    if any(len(set(result.clusters)) < FEW_CLUSTERS for result in results):
+    if any(asked_groups(result) < FEW_CLUSTERS for result in results):
         found.append(f"A data set has fewer than {FEW_CLUSTERS} document groups: its intervals are rough.")
     return found

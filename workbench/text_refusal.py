@@ -32,10 +32,11 @@ from workbench.text_refusal_patterns import (
 )
 
 Kind = Literal["refusal", "aside", "answer"]
+LONGEST_CLAUSE = 400  # characters looked at, from the beginning in English, from the end in Korean
 
 _HANGUL = re.compile(f"[{HANGUL}]")
 _MARKUP = re.compile(r"\[[^\]\n]{0,40}\d[^\]\n]{0,20}\]|【[^】\n]{0,40}】|[*_`#>]+|^\s*[-•]\s+", re.MULTILINE)
-_QUOTED = re.compile(r"“[^”\n]*”|\"[^\"\n]*\"|「[^」\n]*」|『[^』\n]*』|(?<!\w)['‘][^'’\n]*['’](?![A-Za-z])")
+_QUOTED = re.compile(r"“[^“”\n]*”|\"[^\"\n]*\"|「[^「」\n]*」|『[^『』\n]*』|(?<!\w)['‘][^'’\n]*['’](?![A-Za-z])")
 _CUT = re.compile(
     r"[;:]\s+|\s[–—-]{1,2}\s|(?<=^no),\s|(?<=^yes),\s"
     r"|,?\s(?=(?:but|however|yet)\b)|,\s(?=(?:so|and|therefore|although|though|while|which|because|since|as|except|unless)\b)"
@@ -79,20 +80,20 @@ def _kind(clause: str) -> Kind:
 
 def _english_kind(clause: str) -> Kind:
     """Judge a clause after its condition, which says nothing about the answer, and its opening ("Unfortunately, based on ...") are off."""
-    plain = _CONDITION.sub("", clause).lower()
+    plain = _CONDITION.sub("", clause[:LONGEST_CLAUSE]).lower()
     for pattern, form in ENGLISH_FORMS:
         plain = pattern.sub(form, plain)
     plain = plain.strip()
-    while lead := ENGLISH_LEAD.match(plain):
+    while not (refuses := ENGLISH_REFUSAL.match(plain)) and (lead := ENGLISH_LEAD.match(plain)):
         plain = plain[lead.end() :]
-    if ENGLISH_REFUSAL.match(plain):
+    if refuses:
         return "refusal"
     return "aside" if not plain or ENGLISH_ASIDE.match(plain) else "answer"
 
 
 def _korean_kind(clause: str) -> Kind:
     """Judge a clause by its end, all spaces left out, since writers differ in where they put them."""
-    solid = re.sub(r"[^\w%]+", "", clause)
+    solid = re.sub(r"[^\w%]+", "", clause[-LONGEST_CLAUSE:])
     while lead := KOREAN_LEAD.match(solid):
         solid = solid[lead.end() :]
     sourced = KOREAN_SOURCE.search(solid)

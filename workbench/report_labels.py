@@ -1,0 +1,74 @@
+"""Name configurations by what varies between them, and tell which are controls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from workbench.evaluation import RunResult
+from workbench.registry import split_spec
+from workbench.settings import Settings
+
+HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
+ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # mean nothing where no generator is set
+CONTROLS = ("whole", "random", "hash")  # parts that should lose
+
+
+def is_control(settings: Settings) -> bool:
+    """Tell whether a configuration is a control that should lose."""
+    return any(getattr(settings, field).split(":")[0] in CONTROLS for field in ("chunker", "retriever", "embedder"))
+
+
+def varying(results: Sequence[RunResult]) -> list[str]:
+    """Return the settings that differ between results, in the order of Settings."""
+    return [field for field in Settings.model_fields if len({repr(getattr(result.settings, field)) for result in results}) > 1]
+
+
+def label(settings: Settings, fields: Sequence[str]) -> str:
+    """Name a configuration by the fields that vary, shortly: "recursive · 256 tokens", "whole document", "bm25:word"."""
+    words = ["whole document"] if settings.chunker == "whole" else []
+    if settings.retriever == "random" and "retriever" not in fields:
+        words.append("random chunks")
+    if settings.embedder == "hash" and "embedder" not in fields:
+        words.append("hash embedder")
+    for field in fields:
+        value = getattr(settings, field)
+        if settings.chunker == "whole" and field in ("chunker", "chunk_size", "chunk_overlap"):
+            continue
+        if field == "options":
+            words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
+        elif (field in ("embedder", "index") and value == "none") or (settings.generator == "none" and field in ANSWER_FIELDS):
+            continue
+        elif field in ("embedder", "generator", "prompt"):
+            words.append(_short(field, value))
+        elif field in ("chunker", "retriever", "dataset"):
+            words.append(str(value))
+        elif field == "chunk_size":
+            words.append(f"{value} tokens")
+        else:
+            words.append(f"{field.replace('_', ' ')} {'none' if value == '' else value}")
+    return " · ".join(words) or "the one configuration"
+
+
+def _short(field: str, value: str) -> str:
+    """Return a model without its owner and kind, a prompt file without its folder."""
+    name, argument = split_spec(value)
+    if field == "prompt" and name != "file":
+        return f"prompt {value}"
+    last = re.split(r"[/\\]", argument or name)[-1]
+    return f"no {field}" if value == "none" else f"prompt {last}" if field == "prompt" else last
+
+
+def labels(results: Sequence[RunResult]) -> list[str]:
+    """Name each result by the settings that vary between candidates; the whole-document and random controls by what they are.
+
+    An embedder or index is named only where there are several; equal names get their config id.
+    """
+    candidates = [result for result in results if not is_control(result.settings)]
+    fields = varying(candidates if len(candidates) > 1 else results)
+    fields = [field for field in fields if field not in HIDDEN_FIELDS or field == "options"]
+    for field in ("embedder", "index"):
+        if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
+            fields.remove(field)
+    names = [label(result.settings, fields) for result in results]
+    return [name if names.count(name) == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from workbench import metrics
 from workbench.evaluation import Check, RunResult, rank_cutoffs
+from workbench.evaluation_answers import answer_details
 from workbench.settings import Settings
 
 QUESTIONS = {
@@ -46,13 +47,38 @@ DESIGN = (  # chunker, chunk size, retriever, mean primary score
 )
 
 
+OWN = ("data", "details", "failures", "audit", "versions", "example_ids", "asked", "timings", "cache")
+GENERATORS = (  # generator, precision, prompt, mean answer_f1, prompt tokens, share of answerable and of unanswerable questions refused
+    ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "plain", 0.38, 610, 0.05, 0.2),
+    ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "concise", 0.62, 632, 0.1, 0.5),
+    ("hf:google/gemma-3-270m", "Q4_K_M", "plain", 0.45, 540, 0.0, 0.0),
+    ("hf:google/gemma-3-270m", "Q4_K_M", "concise", 0.52, 561, 0.1, 0.3),
+    ("extractive", None, "plain", 0.48, None, 0.02, 0.1),
+)
+ANSWERS = {  # for each of QUESTIONS: gold, and what was answered instead
+    "en": (
+        ("one day for each full month worked", "A new employee gets 25 days of paid leave."),
+        ("the FL-20 filter", "Any filter fits the WM400."),
+        ("at 9 a.m.", "The clinic opens at noon."),
+    ),
+    "ko": (
+        ("만근한 달마다 하루", "신입 사원은 연차를 25일 쓸 수 있습니다."),
+        ("FL-20 필터", "WM400에는 어떤 필터든 맞습니다."),
+        ("오전 9시", "토요일에는 낮 12시에 문을 엽니다."),
+    ),
+}
+REFUSALS = {"en": "The passages do not answer this.", "ko": "제공된 자료에서 답을 찾을 수 없습니다."}
+
+
 def make_result(scores: Mapping[str, Sequence[float]], clusters: Sequence[str] = (), **changes: Any) -> RunResult:
     """Build a result from scores: metric -> one value a question. Each question is its own cluster unless `clusters` says otherwise.
 
-    `data`, `details`, `failures`, `audit` and `versions` replace those of the result, everything else goes into its settings.
+    What is named in OWN replaces that of the result, everything else goes into its settings. `records` are those of its answers, which
+    are summed up.
     """
     n = len(next(iter(scores.values())))
-    own = {name: changes.pop(name) for name in ("data", "details", "failures", "audit", "versions", "example_ids") if name in changes}
+    own = {name: changes.pop(name) for name in OWN if name in changes}
+    records = tuple(changes.pop("records", ()))
     settings = Settings(**{"primary": next(iter(scores)), "embedder": "none", "index": "none", "retriever": "bm25:word"} | changes)
     return RunResult(
         **{
@@ -61,7 +87,13 @@ def make_result(scores: Mapping[str, Sequence[float]], clusters: Sequence[str] =
             "clusters": tuple(clusters) or tuple(f"group-{number}" for number in range(n)),
             "scores": {metric: np.asarray(values, dtype=float) for metric, values in scores.items()},
             "data": make_data(settings.dataset, "en", n),
-            "details": {"chunks": 64_000 // settings.chunk_size, "chunk_tokens_mean": 0.8 * settings.chunk_size, "top_k_clipped": None},
+            "details": {
+                "chunks": 64_000 // settings.chunk_size,
+                "chunk_tokens_mean": 0.8 * settings.chunk_size,
+                "top_k_clipped": None,
+                "answers": answer_details(records) if records else None,
+            },
+            "answers": records,
             "audit": (
                 Check("oracle", "ok", "a perfect ranking reaches all evidence"),
                 Check("bounded", "ok", "every score lies within 0 and 1"),
@@ -167,3 +199,87 @@ def _candidate(
             Check("few_clusters", "ok", f"{len(set(clusters))} document groups"),
         ),
     )
+
+
+def make_answer(example_id: str, language: str = "en", number: int = 0, **changes: Any) -> dict[str, Any]:
+    """Build the record of one answer, wrong and cut out of a longer completion."""
+    gold, text = ANSWERS[language][number % 3]
+    return {
+        "id": example_id,
+        "question": QUESTIONS[language][number % 3],
+        "gold": [gold],
+        "answerable": True,
+        "text": text,
+        "completion": f"{text}\n\n{QUESTIONS[language][0]}",
+        "refused": False,
+        "citations": [2],
+        "notes": [["continuation", "cut what follows a made-up question"]],
+        "error": "",
+        "finish_reason": "stop",
+        "prompt_tokens": 600,
+        "completion_tokens": 20,
+        "seconds": 1.5,
+        "context_tokens": 498,
+        "passages": [
+            {"document": f"handbook-{place}", "start": 120, "end": 120 + length, "text": text}
+            for place, (text, length) in enumerate(zip(TEXTS[language], (260, 90, 70), strict=True), start=1)
+        ],
+    } | changes
+
+
+def make_answered_results(
+    dataset: str = "demo-en", language: str = "en", questions: int = 120, groups: int = 20, primary: str = "evidence_recall@512t"
+) -> list[RunResult]:
+    """Build results of one retrieval and five generators and prompts; each fifth question is unanswerable, each sixth is not sampled."""
+    draw = np.random.default_rng(sum(map(ord, dataset)))
+    clusters = [f"group-{number % groups}" for number in range(questions)]
+    rows = np.arange(questions)
+    answerable, sampled = rows % 5 != 4, rows % 6 != 5
+    shared = draw.normal(0, 0.2, questions)
+    found = np.where(answerable, np.clip(0.7 + shared, 0, 1), np.nan)
+    retrieval = {"evidence_recall@512t": found, "evidence_recall@1024t": np.sqrt(found)}
+    results = []
+    for generator, precision, prompt, level, tokens, *rates in GENERATORS:
+        refused = draw.random(questions) < np.where(answerable, *rates)
+        f1 = np.where(refused, 0.0, np.clip(level + shared + draw.normal(0, 0.2, questions), 0, 1).round(3))
+        columns = {  # metric: scores, population
+            "answer_em": (f1 > 0.8, answerable),
+            "answer_f1": (f1, answerable),
+            "chrf": (0.9 * f1, answerable),
+            "citation": (f1, np.zeros(questions, dtype=bool)),
+            "groundedness": (np.clip(f1 + 0.3, 0, 1), ~refused),
+            "refusal_precision": (~answerable, refused),
+            "refusal_recall": (refused, ~answerable),
+        }
+        asked = {name: population & sampled for name, (_, population) in columns.items()}
+        scores = {name: np.where(asked[name], np.asarray(column, dtype=float), np.nan) for name, (column, _) in columns.items()}
+        records = [
+            make_answer(
+                f"q{row}",
+                language,
+                int(row),
+                answerable=bool(answerable[row]),
+                **({} if answerable[row] else {"gold": []}),
+                refused=bool(refused[row]),
+                prompt_tokens=tokens,
+                completion_tokens=None if tokens is None else 20,
+                finish_reason="length" if row % 9 == 1 else "stop",
+                **({"text": REFUSALS[language], "completion": None, "citations": [], "notes": []} if refused[row] else {}),
+            )
+            for row in rows[sampled]
+        ]
+        result = make_result(
+            {**retrieval, **scores},
+            clusters,
+            dataset=dataset,
+            primary=primary,
+            generator=generator,
+            prompt=f"{prompt}:{language}",
+            answer_budget=512,
+            data=make_data(dataset, language, int(answerable.sum())),
+            asked={**dict.fromkeys(retrieval, answerable), **asked},
+            records=records,
+        )
+        result.details["answers"]["generator_precision"] = precision
+        results.append(result)
+    return results

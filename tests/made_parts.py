@@ -11,7 +11,7 @@ from workbench.embedding import HashEmbedder
 from workbench.models import LocalModel
 
 SMALL = {"tokenizer": "simple", "chunk_size": 16, "top_k": 3, "budgets": (16, 64)}  # for the corpora of small_corpus.py
-MODEL = LocalModel("made", Path("made"), "0", "fp32", ("en",), 32, {"query": "query: ", "passage": "passage: "}, "MIT")
+MODEL = LocalModel("made", "embedder", Path("made"), "0", "fp32", ("en",), 32, {"query": "query: ", "passage": "passage: "}, "MIT")
 
 
 class MadeModel:

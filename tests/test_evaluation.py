@@ -1,8 +1,7 @@
-"""Scoring hits, filling budgets, the failures shown, and result records (ST1, ST8, D11, D15)."""
+"""Scoring hits, the failures shown, and result records (ST1, ST8, D11, D15)."""
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from workbench.evaluation import (
     ann_recall,
     load_results,
     rank_cutoffs,
-    retrieve_to_fill,
     save_results,
     score,
     worst_questions,
@@ -45,68 +43,12 @@ def hits(*rows: int) -> list[Hit]:
     return [Hit(CHUNKS[row], 1 / rank, rank) for rank, row in enumerate(rows, start=1)]
 
 
-class Listed:
-    """Return the chunks in one order for every question, and remember how deep it was asked."""
-
-    def __init__(self, order: Sequence[int]) -> None:
-        self.order = order
-        self.asked: list[tuple[int, int]] = []
-
-    def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
-        self.asked.append((len(examples), k))
-        return [hits(*self.order[:k]) for _ in examples]
-
-
-# --- depth ------------------------------------------------------------------------------------------------------------------------
+# --- ranks ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("top_k", "expected"), [(1, (1,)), (4, (1, 3, 4)), (5, (1, 3, 5)), (10, (1, 3, 5, 10)), (25, (1, 3, 5, 10, 25))])
 def test_rank_cutoffs_end_at_top_k(top_k: int, expected: tuple[int, ...]) -> None:
     assert rank_cutoffs(top_k) == expected
-
-
-def test_retrieval_goes_deep_enough_to_fill_the_largest_budget() -> None:
-    """The two halves of one document cost 4 tokens each; a mean that claims 8 makes the first depth too small for 24 tokens."""
-    retriever = Listed(range(10))
-    found, contexts = retrieve_to_fill(retriever, [example("a")], 2, 24, TABLES, 10, mean_tokens=16)
-    assert retriever.asked == [(1, 4), (1, 10)]
-    assert len(found[0]) == 10
-    assert contexts[0].full
-    assert contexts[0].tokens == 24
-
-
-@pytest.mark.parametrize(
-    ("top_k", "budget", "chunks", "asked"),
-    [
-        (3, 0, 10, [(1, 3)]),  # document gold has no budget
-        (50, 0, 10, [(1, 10)]),  # k is clipped to the corpus
-        (3, 1000, 10, [(1, 10)]),  # the corpus ends before the budget
-        (1, 8, 10, [(1, 4)]),
-    ],
-)
-def test_depth_is_clipped_and_no_deeper_than_needed(top_k: int, budget: int, chunks: int, asked: list) -> None:
-    retriever = Listed(range(10))
-    retrieve_to_fill(retriever, [example("a")], top_k, budget, TABLES, chunks, mean_tokens=4)
-    assert retriever.asked == asked
-
-
-def test_a_retriever_that_has_no_more_hits_is_not_asked_again() -> None:
-    retriever = Listed([0, 1])
-    found, contexts = retrieve_to_fill(retriever, [example("a"), example("b")], 1, 24, TABLES, 10, mean_tokens=16)
-    assert retriever.asked == [(2, 4)]
-    assert [len(items) for items in found] == [2, 2]
-    assert not contexts[0].full
-
-
-def test_only_questions_that_need_it_are_searched_deeper() -> None:
-    class Uneven(Listed):
-        def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
-            self.asked.append((len(examples), k))
-            return [hits(*range(2 if item.id == "short" else k)) for item in examples]
-
-    retriever = Uneven(())
-    retrieve_to_fill(retriever, [example("short"), example("long")], 2, 24, TABLES, 10, mean_tokens=16)
-    assert retriever.asked == [(2, 4), (1, 10)]
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------------------
@@ -201,6 +143,8 @@ def result() -> RunResult:
         timings={"index": 0.123456},
         cache={"hits": 3, "misses": 1},
         failures=({"id": "q1", "question": "?"},),
+        asked={"recall@1": np.array([True, False, True, True])},
+        answers=({"id": "q1", "text": "한글 </script>", "prompt_tokens": None},),
     )
 
 
@@ -214,6 +158,11 @@ def test_results_survive_json_with_nan(result: RunResult, tmp_path: Path) -> Non
     assert again.audit == result.audit
     for name, values in result.scores.items():
         assert np.array_equal(again.scores[name], values, equal_nan=True)
+    assert record["asked"] == {"recall@1": "1011"}
+    assert again.asked["recall@1"].dtype == bool
+    assert again.asked_of("recall@1").tolist() == [True, False, True, True]
+    assert again.asked_of("ndcg@10").tolist() == [True] * 4
+    assert again.answers == result.answers
     (loaded,) = load_results(save_results(tmp_path / "deep" / "result.json", [result]))
     assert loaded.to_json() == result.to_json()
 
@@ -228,6 +177,26 @@ def test_unscored_questions_are_counted_never_averaged(result: RunResult) -> Non
     assert summary["recall@1"]["mean"] == pytest.approx(2 / 3)
     assert (summary["recall@1"]["n"], summary["recall@1"]["unscored"]) == (3, 1)
     json.dumps(summary, allow_nan=False)
+
+
+def test_a_question_that_a_metric_is_not_asked_of_is_not_unscored() -> None:
+    scores = {"answer_f1": [1, math.nan, math.nan, 0.5], "refusal_recall": [math.nan] * 4, "ndcg@10": [math.nan, 1, 1, 1]}
+    asked = {"answer_f1": np.array([True, True, False, True]), "refusal_recall": np.zeros(4, dtype=bool)}
+    made = make_result(scores, asked=asked)
+    assert [made.unscored(name) for name in scores] == [1, 0, 1]
+    assert {name: (row["n"], row["unscored"]) for name, row in made.summary().items()} == {
+        "answer_f1": (2, 1),
+        "refusal_recall": (0, 0),
+        "ndcg@10": (3, 1),
+    }
+    assert made.summary()["answer_f1"]["mean"] == 0.75
+    assert made.summary()["refusal_recall"]["mean"] is None
+
+
+def test_scores_of_some_questions_spread_over_all() -> None:
+    spread_out = evaluation.spread(np.array([0.5, 0.25]), [3, 1], 4)
+    assert np.array_equal(spread_out, [math.nan, 0.25, math.nan, 0.5], equal_nan=True)
+    assert np.isnan(evaluation.spread(np.array([]), [], 2)).all()
 
 
 def test_st8_the_mean_of_nothing_is_unknown_never_0() -> None:
@@ -248,6 +217,9 @@ def test_unknown_metric_names_the_nearest(result: RunResult) -> None:
         ({"format": 99}, "result of format 99, this version reads 1"),
         ({"scores": {"recall@1": [1.0]}}, "scores and questions differ in number"),
         ({"clusters": ["a"]}, "scores and questions differ in number"),
+        ({"asked": {"recall@1": "101"}}, "scores and questions differ in number"),
+        ({"asked": {"recall@1": None}}, "not a complete result record"),
+        ({"answers": None}, "not a complete result record"),
         ({"scores": {"recall@1": ["high", 0, 0, 0]}}, "not a complete result record"),
         ({"scores": []}, "not a complete result record"),
         ({"audit": [{"id": "oracle"}]}, "not a complete result record"),

@@ -10,7 +10,8 @@ from made_parts import SMALL, levels
 from workbench import data, experiment, metrics, retrieval
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, rank_cutoffs
-from workbench.experiment import DEFAULT_EMBEDDERS, grid, prepare, probe_latency, resolve, run
+from workbench.experiment import grid, prepare, probe_latency, run
+from workbench.experiment_build import DEFAULT_EMBEDDERS, resolve
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -149,7 +150,7 @@ def test_all_unanswerable_runs_and_says_that_nothing_was_scored(tmp_path: Path, 
     point = settings(write_questions(tmp_path, UNANSWERABLE), retriever=retriever, embedder="hash", index="hnsw")
     result = run(point)
     assert levels(result.audit) == {"unscored": "warning"}
-    assert (result.data["scored"], result.data["unanswerable"], result.example_ids) == (0, 1, ())
+    assert (result.data["scored"], result.data["unanswerable"], result.example_ids) == (0, 1, ("u",))
     assert result.summary()["recall@1"] == {"mean": None, "low": None, "high": None, "n": 0, "unscored": 0}
     assert RunResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False))).to_json() == result.to_json()
     assert probe_latency(point, questions=2)["n"] == 2
@@ -189,7 +190,7 @@ def test_limit_is_seeded_and_d26_never_removes_documents(small) -> None:
 def test_parts_of_a_split_share_no_question_and_no_cluster(small) -> None:
     parts = [run(settings(small("en"), split=name)) for name in data.SHARES]
     assert sorted(name for part in parts for name in part.example_ids) == sorted(run(settings(small("en"))).example_ids)
-    assert sum(len(set(part.clusters)) for part in parts) == len({name for part in parts for name in part.clusters}) == 12
+    assert sum(len(set(part.clusters)) for part in parts) == len({name for part in parts for name in part.clusters}) == 13
     assert {part.details["chunks"] for part in parts} == {parts[0].details["chunks"]}
     assert run(settings(small("en"), split="train", seed=1)).example_ids != parts[0].example_ids
 

@@ -12,7 +12,7 @@ from made_parts import levels
 from workbench import experiment
 from workbench.embedding_st import SentenceTransformersEmbedder
 from workbench.evaluation import RunResult
-from workbench.experiment import DEFAULT_EMBEDDERS
+from workbench.experiment_build import DEFAULT_EMBEDDERS
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("shared_cache", "stored_models")

@@ -131,7 +131,7 @@ def test_shrinking_where_it_is_allowed_fits_the_window_and_is_recorded() -> None
     assert 0 < answer.context_tokens < full.context_tokens
     text = f"shrunk from {full.context_tokens} to {answer.context_tokens} tokens to fit the generator's window"
     assert [note.text for note in answer.notes] == [text]
-    assert answer.passages[0] == full.passages[0]  # the best is kept
+    assert full.passages[0].text.startswith(answer.passages[0].text)  # the best is kept, as far as it fits
     hopeless = pipeline(Window(3), shrink=True).answer([LEAVE])[0]
     assert "most of it is the instructions" in hopeless.error
 

@@ -36,7 +36,7 @@ def make_result(level: float, number: int, groups: int = 12, **fields: object) -
     settings = Settings(**{"embedder": "intfloat/multilingual-e5-small", "primary": "evidence_recall@512t", **fields})
     details = {"chunks": 1000 // (number + 1), "chunk_tokens_mean": settings.chunk_size * 0.8}
     names = tuple(f"q{item}" for item in range(60))
-    return RunResult(settings, names, tuple(f"g{item % groups}" for item in range(60)), scores, {"fingerprint": "f"}, details)
+    return RunResult(settings, names, tuple(f"g{item % groups}" for item in range(60)), scores, {"fingerprint": "f"}, details=details)
 
 
 @pytest.fixture

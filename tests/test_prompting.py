@@ -174,6 +174,12 @@ def test_no_untrusted_text_brings_a_control_token_into_a_message(token):
             assert token not in message.content
 
 
+def test_messages_are_clean_text_in_nfc(tmp_path):
+    prompt = load_prompt(write(tmp_path, "[user]\ne{{ question }}\n"), "en")
+    content = prompt.render("\u0301tat [MAS\u212a] \ud800\u202e\u1112\u1161\u11ab", ()).messages[0].content
+    assert content == "\u00e9tat [ MASK] \ud55c"  # the Kelvin sign becomes K before control tokens are looked for
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,7 +10,6 @@ from factories import make_result, make_results
 from workbench import report, report_files, report_markdown
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import Check, RunResult
-from workbench.settings import Settings
 
 BUDGET = "evidence_recall@512t"
 
@@ -126,29 +125,6 @@ def test_a_baseline_is_found_by_its_settings_and_never_a_control() -> None:
     assert report.find_baseline(results, {}) == results[0].config_id
     with pytest.raises(WorkbenchError, match=r"no result has the baseline's settings \{'chunker': 'whole'\}"):
         report.find_baseline(results, {"chunker": "whole"})
-
-
-def test_labels_name_what_varies_shortly() -> None:
-    base = {"embedder": "st:sentence-transformers/all-MiniLM-L6-v2", "retriever": "dense", "index": "exact"}
-    settings = Settings(**base)
-    fields = ["chunker", "chunk_size", "chunk_overlap", "embedder", "retriever", "index", "filter", "top_k", "options"]
-    assert (
-        report.label(settings, fields)
-        == "recursive · 256 tokens · chunk overlap 0 · all-MiniLM-L6-v2 · dense · index exact · filter none · top k 10"
-    )
-    assert report.label(settings.replace(chunker="whole"), fields[:4]) == "whole document · all-MiniLM-L6-v2"
-    assert report.label(settings.replace(options={"index": {"ef": 64}}), ["options"]) == "index.ef 64"
-    assert report.label(settings.replace(retriever="bm25:word", embedder="none", index="none"), fields[3:6]) == "bm25:word"
-    assert report.label(settings, ["seed"]) == "seed 0"
-    assert report.label(settings, []) == "the one configuration"
-
-
-def test_labels_leave_out_the_only_embedder_and_are_never_equal() -> None:
-    lexical, dense = {"retriever": "bm25:word"}, {"retriever": "dense", "embedder": "hash", "index": "exact"}
-    results = [make_result({BUDGET: [1.0]}, **lexical), make_result({BUDGET: [1.0]}, **dense)]
-    assert report.labels(results) == ["bm25:word", "hash embedder · dense"]
-    results = [make_result({BUDGET: [1.0]}, budgets=budgets) for budgets in ((512,), (512, 1024))]
-    assert report.labels(results) == [f"the one configuration · {result.config_id}" for result in results]
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_unscored_questions_are_counted_and_refuse_the_verdict(tmp_path: Path) -
     results[1].scores["recall@5"][:] = np.nan
     words = page(tmp_path, results).text()
     assert "No verdict: too many questions have no score" in words
-    assert "4 more questions are left out, because a candidate has no score for them." in words
+    assert "3.3% of the questions are left out, because a candidate has no score for them." in words
     assert "unscored" in words
     for name in (BUDGET, "recall@5"):
         results[1].scores[name][:] = np.nan

@@ -12,7 +12,7 @@ import numpy as np
 
 from workbench.datatypes import Chunk, Dataset, Embedder, Hit, Span
 from workbench.evaluation import Check
-from workbench.metrics import BUDGET_METRIC
+from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
 from workbench.models import LocalModel
 from workbench.registry import split_spec
 from workbench.settings import Settings
@@ -203,9 +203,10 @@ def few_clusters(run: Evidence) -> Check:
 def saturated(run: Evidence) -> Check:
     """Check that the primary metric does not see the whole corpus, where all configurations score alike."""
     family, _, size = run.settings.primary.partition("@")
-    number = int(size.rstrip("t"))
-    corpus = sum(len(table.starts) for table in run.tables.values()) if family == BUDGET_METRIC else len(run.chunks)
-    alike = family in (BUDGET_METRIC, "recall", "hit") and number >= corpus
+    number = int(size.rstrip("t")) if size else run.settings.answer_budget
+    in_tokens = family == BUDGET_METRIC or family in ANSWER_METRICS
+    corpus = sum(len(table.starts) for table in run.tables.values()) if in_tokens else len(run.chunks)
+    alike = (in_tokens or family in ("recall", "hit")) and number >= corpus
     problem = f"{run.settings.primary} reaches over the whole corpus ({corpus}), so all configurations score alike; take a smaller one"
     return outcome("saturated", problem if alike else "", "warning", f"{run.settings.primary} sees a part of the corpus")
 

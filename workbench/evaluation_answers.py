@@ -66,8 +66,9 @@ def _mean(answers: Sequence[Mapping[str, Any]], field: str, digits: int = 1) -> 
 
 
 def asked_metrics(results: Sequence[RunResult]) -> list[str]:
-    """Return the answer metrics that some result was asked."""
-    return [name for name in ANSWER_METRICS if any(name in result.scores and result.asked_of(name).any() for result in results)]
+    """Return the answer metrics that some result was asked, answer_f1 first."""
+    asked = [name for name in ANSWER_METRICS if any(name in result.scores and result.asked_of(name).any() for result in results)]
+    return sorted(asked, key=lambda name: name != "answer_f1")
 
 
 def worst_answers(result: RunResult, metric: str = "answer_f1") -> list[dict[str, Any]]:

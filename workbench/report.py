@@ -115,7 +115,7 @@ def linearised(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     if asked.all():
         return values
     mean = values[asked].mean()
-    return mean + np.where(asked, values - mean, 0.0) / asked.mean()
+    return np.where(asked, values, mean)
 
 
 def _interval(values: np.ndarray, asked: np.ndarray, clusters: Sequence[str]) -> stats.Interval:
@@ -190,7 +190,8 @@ def _cheapest(rows: Sequence[Row], metric: str) -> str:
 
 def _tokens(result: RunResult) -> float | None:
     """Return the mean tokens of prompt and answer, None where they are not known."""
-    counts = [result.details["answers"][name] for name in ("prompt_tokens", "completion_tokens")]
+    sums = result.details.get("answers") or {}
+    counts = [sums.get(name) for name in ("prompt_tokens", "completion_tokens")]
     return None if None in counts else sum(counts)
 
 

@@ -64,7 +64,7 @@ def _texts(answer: Mapping[str, Any], language: str) -> str:
     blocks += [f"<dt>Changed by {own(hook)}</dt><dd>{own(text)}</dd>" for hook, text in answer["notes"]]
     for number, passage in enumerate(answer["passages"], start=1):
         place = f"Passage {number}, from {passage['document']}" + ", cited" * (number in answer["citations"])
-        more = "…" * (passage["end"] - passage["start"] > len(passage["text"]))
+        more = " …" * (passage["end"] - passage["start"] > len(passage["text"]))
         blocks.append(f"<dt>{own(place)}</dt><dd{language}>{safe(' '.join(passage['text'].split()))}{more}</dd>")
     return "".join(blocks) + "<dt>Passages</dt><dd>none</dd>" * (not answer["passages"])
 

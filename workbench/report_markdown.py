@@ -120,7 +120,8 @@ def answer_failures(result: RunResult, number: int = 3, metric: str = "") -> Mar
         )
         lines = [f"**{escape(answer['question'])}** ({escape(answer['id'])}, {metric} {answer['score']:.2f}{marks})", ""]
         lines += [f"- gold answer: {' or '.join(map(quote, answer['gold'])) or 'none'}", f"- answer: {quote(answer['text'])}"]
-        lines += [f"- the generator wrote: {quote(answer['completion'])}"] * (answer["completion"] is not None)
+        if answer["completion"] is not None:
+            lines.append(f"- the generator wrote: {quote(answer['completion'])}")
         for place, passage in enumerate(answer["passages"], start=1):
             cited = ", cited" * (place in answer["citations"])
             lines.append(f"- passage {place} from *{escape(passage['document'])}*{cited}: {quote(passage['text'])}")

@@ -29,20 +29,24 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     names = dict.fromkeys(name for result in results for name in result.scores)
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
     said = [name for name in asked_metrics(results) if name != metric]
-    sums = list(SUMS) if any(row.result.answers for row in rows) else []
+    said += SUMS if any(row.result.answers for row in rows) else []
+    middle = [("Other metrics, mean", also), ("Answers, mean; capped and failed: number", said)]
+    middle = middle[::-1] if metric in ANSWER_METRICS else middle
+    columns = [name for _, names in middle for name in names]
     fields = [field for field in varying(results) if field not in ("dataset", "primary")]
-    precise = any(row.result.details.get("embedder_precision") for row in rows)
-    settings = [*fields, *["embedder precision"] * precise, "mean chunk tokens", "chunks"]
+    precisions = {"embedder precision": [row.result.details.get("embedder_precision") for row in rows]}
+    precisions["generator precision"] = [(row.result.details.get("answers") or {}).get("generator_precision") for row in rows]
+    precisions = {title: known for title, known in precisions.items() if any(known)}
+    settings = [*fields, *precisions, "mean chunk tokens", "chunks"]
     first = ["mean [95 %]", *([] if alone else ["difference to baseline [95 %, simultaneous]", "adjusted p"]), "n"]
     groups = (
         ("Candidate", 2),
         (f"{metric}, the primary metric", len(first)),
-        ("Other metrics, mean", len(also)),
-        ("Answers, mean; capped and failed: number", len(said) + len(sums)),
+        *((words, len(names)) for words, names in middle),
         ("Configuration", len(settings)),
     )
-    titles = ["configuration", "mark", *first, *also, *said, *sums, *settings]
-    numeric = {*first, *also, *said, *sums, "mean chunk tokens", "chunks"}
+    titles = ["configuration", "mark", *first, *columns, *settings]
+    numeric = {*first, *columns, "mean chunk tokens", "chunks"}
     over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
     heads = []
     for title in titles:
@@ -50,7 +54,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         attributes = ' class="number"' * (title in numeric) + ' aria-sort="descending"' * (title == titles[2])
         heads.append(f'<th scope="col"{attributes}>{breakable}</th>')
     lines = []
-    for row in rows:
+    for place, row in enumerate(rows):
         kind = "best" if row.best else "tied" if row.tied else ""
         words = " · ".join(role(row, alone))
         low, high = row.interval.low, row.interval.high
@@ -65,14 +69,10 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         else:
             difference, _, p = report.format_difference(row.difference).partition(", adjusted p ")
             cells += [number_cell(own(difference), row.difference.mean), number_cell(own(p), row.difference.p)]
-        cells += [
-            number_cell(str(row.interval.n), row.interval.n),
-            *(_mean(row.result, name, name == "answer_f1") for name in (*also, *said)),
-        ]
-        cells += [_sum(row.result, name) for name in sums]
+        cells += [number_cell(str(row.interval.n), row.interval.n), *(_value(row.result, name) for name in columns)]
         cells += [f'<td class="whole">{own(plain(getattr(row.result.settings, field)))}</td>' for field in fields]
         details = row.result.details
-        cells += [f"<td>{own(details.get('embedder_precision') or '–')}</td>"] * precise
+        cells += [f"<td>{own(known[place] or '–')}</td>" for known in precisions.values()]
         cells += [
             number_cell(f"{details['chunk_tokens_mean']:.0f}", details["chunk_tokens_mean"]),
             number_cell(f"{details['chunks']:,}", details["chunks"]),
@@ -88,21 +88,20 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     )
 
 
-def _mean(result: RunResult, metric: str, bounds: bool = False) -> str:
-    if metric not in result.scores or not result.asked_of(metric).any():
+def _value(result: RunResult, column: str) -> str:
+    """Return the cell of a metric, or of a sum over the answers; never a measured time."""
+    if column in SUMS:
+        value = (result.details.get("answers") or {}).get(SUMS[column])
+        count = sum(value.values()) if isinstance(value, Mapping) else value
+        return number_cell("–") if count is None else number_cell(f"{count:,.0f}", count)
+    if column not in result.scores or not result.asked_of(column).any():
         return number_cell("–")
-    interval, lost = result.interval(metric), result.unscored(metric)
+    interval, lost = result.interval(column), result.unscored(column)
     if not interval.n:
         return number_cell("unscored")
-    around = f' <span class="interval">{own(report.format_interval(interval).partition(" ")[2])}</span>' if bounds else ""
+    bounds = report.format_interval(interval).partition(" ")[2] if column == "answer_f1" else ""
+    around = f' <span class="interval">{bounds}</span>' if bounds else ""
     return number_cell(f"{interval.mean:.3f}{around}" + f" ({lost} unscored)" * bool(lost), interval.mean)
-
-
-def _sum(result: RunResult, title: str) -> str:
-    """Return one number about all answers of a result, never a measured time."""
-    value = (result.details.get("answers") or {}).get(SUMS[title])
-    count = sum(value.values()) if isinstance(value, Mapping) else value
-    return number_cell("–") if count is None else number_cell(f"{count:,.0f}", count)
 
 
 def number_cell(content: str, value: float = math.nan) -> str:
@@ -165,11 +164,10 @@ def failures(result: RunResult, label: str, language: str, most: int = 3) -> str
     metric = result.settings.primary
     if metric in ANSWER_METRICS:
         return ""  # what was answered worst stands in the part on answers
-    blocks = [
-        f"<h3>What the best candidate failed on</h3><p>{own(label)}: the questions that lost most on {own(metric)}. Long texts are cut.</p>"
-    ]
-    if not result.failures:
-        return f"<h3>What the best candidate failed on</h3><p>{own(label)}: no question lost anything on {own(metric)}.</p>"
+    said = (
+        f"the questions that lost most on {metric}. Long texts are cut." if result.failures else f"no question lost anything on {metric}."
+    )
+    blocks = [f"<h3>What the best candidate failed to find</h3><p>{own(label)}: {own(said)}</p>"]
     for failure in result.failures[:most]:
         blocks.append(f'<article class="failure"><h4{language}>{safe(failure["question"])}</h4>')
         blocks.append(f'<p class="soft">{own(failure["id"])} · {own(metric)} {failure["score"]:.2f}</p><dl>')

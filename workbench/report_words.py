@@ -100,9 +100,10 @@ def answered_by(results: Sequence[RunResult]) -> str:
     counts, total = [len(result.answers) for result in results], len(results[0].example_ids)
     drawn = "" if min(counts) == total else f" of {total}, drawn by seed {_each(one.seed for one in settings)},"
     unanswerable = _each(_unanswerable(result) for result in results)
+    prompts = _each(one.prompt for one in settings)
     return (
-        f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt "
-        f"{_each(one.prompt for one in settings)} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
+        f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt{'s' * (' and ' in prompts)} "
+        f"{prompts} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
         f"The documents answer all but {unanswerable} of them."
     )
 
@@ -119,7 +120,8 @@ def _unanswerable(result: RunResult) -> int:
 
 
 def _each(values: Iterable[object]) -> str:
-    return " and ".join(dict.fromkeys(map(str, values)))
+    *first, last = dict.fromkeys(map(str, values))
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def asked_groups(result: RunResult) -> int:

@@ -56,7 +56,8 @@ _CONCLUSION = re.compile(
 def is_refusal(text: str) -> bool:
     """Return whether the answer refuses, in English or Korean; an empty text does not."""
     text = _MARKUP.sub(" ", normalise(text)[0]).replace("’", "'")
-    text = _QUOTED.sub(" ", text) if re.search(r"\w", _QUOTED.sub(" ", text)) else text.replace('"', " ")
+    own_words = _QUOTED.sub(" ", text)
+    text = own_words if re.search(r"\w", own_words) else text  # all in quotes
     kinds: list[Kind] = []
     concludes = False
     for start, end in sentences(text):
@@ -97,7 +98,7 @@ def _korean_kind(clause: str) -> Kind:
     while lead := KOREAN_LEAD.match(solid):
         solid = solid[lead.end() :]
     sourced = KOREAN_SOURCE.search(solid)
-    if KOREAN_REFUSAL.search(solid) or (KOREAN_CUED.search(solid) and sourced):
-        if sourced or not KOREAN_CONDITION.search(clause):
-            return "refusal"
+    refuses = KOREAN_REFUSAL.search(solid) or (sourced and KOREAN_CUED.search(solid))
+    if refuses and (sourced or not KOREAN_CONDITION.search(clause)):
+        return "refusal"
     return "aside" if not solid or KOREAN_ASIDE.search(solid) else "answer"

@@ -25,6 +25,7 @@ ENGLISH_FORMS = [
         r"\bcannot\b|\bcan't\b|\bcouldn't\b|\bcould not\b": "can not",
         r"n't\b": " not",
         r"[^\w' /-]": " ",
+        r"\b(passages?|documents?|sources?|excerpts?|texts?|sections?) \d+\b": r"\1",
         r"\b(?:am|are|was|were|been|remains?)\b|'m\b|'re\b|(?:(?<=\bit)|(?<=\bthat)|(?<=\bthere))'s\b": " is",
         r"\bdid\b": "does",
         r"\b(?:has|had|have)\b|'ve\b": " have",
@@ -62,8 +63,10 @@ _ENGLISH = {
     "FOUND": r"(?:determined|answered|found|inferred|established|known|derived|verified|confirmed|identified)\b",
     "THIS": r"(?:it|this|that|(?:definite |exact )?answer|(?:this |that |your )?question)",
     "DO": r"(?:do|does)",
-    "SUCHFACTS": rf"(?:(?:relevant|specific|explicit|direct|clear|such|further|more|other|additional|enough|sufficient|available|exact|detailed"
-    rf"|useful|meaningful) )*{_FACTS}",
+    "SUCHFACTS": r"(?:(?:relevant|specific|explicit|direct|clear|such|further|more|other|additional|enough|sufficient|available|exact"
+    rf"|detailed|useful|meaningful) )*{_FACTS}",
+    "ABOUT": r"(?:is about|(?:cover|discuss|discusse|describe|mention|focuse|talk|explain|deal|refer|addresse)s?\b"
+    rf"|(?:contain|provide|give|list)s? (?:[\w'-]+ ){{0,3}}?{_FACTS}\b)(?!.*(?:\bthat\b|\d))",
     "LACK": r"(?:no|not enough|insufficient|not sufficient)",
 }
 ENGLISH_REFUSAL = re.compile(
@@ -78,7 +81,6 @@ ENGLISH_REFUSAL = re.compile(
         i does not find\b
         i is not (?:sure|certain|aware)\b
         i (?:must|have to) decline\b
-        we do not know$
         we (?:do not|can not) FIND(?: .*)? INPASSAGE  # without it, "we" is mostly the company that wrote the passage
         # the passages do not tell
         ~PASSAGE ~DO not (?:TELL|HOLD)
@@ -106,10 +108,11 @@ ENGLISH_REFUSAL = re.compile(
         it is (?:unclear|not clear) INPASSAGE
         there is (?:LACK|not) SUCHFACTS\b(?<!no data)(?! that\b)
         there is (?:nothing|none) INSOURCE
-        there is no way (?:to|of) (?:FIND|\w+ing)\b
+        there is no way (?:to|of) (?:know|tell|determine|say|answer)
         no SUCHFACTS (?:~(?:INSOURCE )?is |can be |could be )(?:GIVEN|made)\b(?! to\b)
         # a few words
-        (?:answer )?(?:is )?(?:unknown|n/a|not (?:GIVEN|sure|answerable|determinable)|unanswerable|undetermined|unclear|unspecified|unsure|no idea)(?: INSOURCE)?$
+        (?:answer )?(?:is )?(?:unknown|unclear|undetermined|unspecified|unanswerable|n/a|not GIVEN)(?: INSOURCE)?$
+        (?:unsure|no idea|not (?:sure|answerable|determinable))$
         LACK SUCHFACTS(?: (?:GIVEN|to FIND.*))?(?: INSOURCE)?$
         (?:can not|not possible to|impossible to) (?:be FOUND|FIND)(?: (?:this|that|it|answer|question|\w+))?(?: INSOURCE)?$
         """,
@@ -124,10 +127,11 @@ ENGLISH_ASIDE = re.compile(
         answer$
         more ~FACTS ~is (?:needed|required|necessary)
         (?:please|kindly|let me|for more|for further|try|feel free|contact|consult|ask|check|refer|is there|would you|can you|sources?)\b
-        (?:i|you) (?:would|could|should|may|might|can|recommend|suggest|advise|need to|will need to|have to)\b
+        i (?:would |can |could )?(?:recommend|suggest|advise|help)\b
+        you (?:can|could|may|might|should|(?:will |would )?(?:need|have) to)(?: want to)? (?:contact|ask|check|consult|refer|try|call|see)\b
         (?:your |this )?question (?:asks|is about)\b
-        ~SOURCE ~(?:only |do |does )?(?:is about|(?:cover|discuss|describe|mention|focus|talk|explain|deal|contain|provide|list|refer|address)(?:s|es)?\b)(?!.*\bthat\b)
-        (?:it|they) (?:only |do |does )(?:cover|discuss|describe|mention|focus|talk|explain|deal|contain|provide|list|refer)s?\b(?!.*\bthat\b)
+        ~SOURCE ~(?:only |do |does )?ABOUT
+        (?:it|they) (?:only |do |does )ABOUT
         (?:it|.{1,99}) is (?:unknown|unclear|not (?:clear|known|certain))\b
         """,
         _ENGLISH,
@@ -136,7 +140,8 @@ ENGLISH_ASIDE = re.compile(
 ENGLISH_LEAD = re.compile(
     _alternatives(
         r"""
-        (?:and|but|so|yet|however|therefore|thus|hence|consequently|as result|overall|in short|in conclusion|because|since|although|though|while)\s
+        (?:and|but|so|yet|however|therefore|thus|hence|consequently|as result|overall|in short|in conclusion)\s
+        (?:because|since|although|though|while)\s
         (?:unfortunately|regrettably|sadly|sorry|i is sorry|i is afraid(?: that)?|i apologi[sz]e|my apologies|to be honest|well)\s
         which means (?:that )?
         as ai(?: language)?(?: model| assistant)?\s
@@ -153,14 +158,19 @@ _E = (  # endings of 없-, 않- and the like: of sentences, of clauses that go o
     r"|[어아]서?|[은는](?:것같|듯|것으로|상태|상황|질문|부분|사항)[가-힣]*|을것같[가-힣]*)"
 )
 _NO = f"없{_E}"
+_HADA = r"(?:합니다|하다|해요|함|하여|해서?|하므로|하며|하지만|하기때문에|입니다)?"
 _DID_NOT = r"못(?:했|하|함|합|해)[가-힣]{0,5}"
-_PASSAGES_KO = r"(?:문서|지문|본문|원문|자료|문맥|맥락|[컨콘]텍스트|텍스트|발췌[문본]?|기사|안내문|안내서|공지|공지문|공고|공고문|설명서|매뉴얼|지침|지침서|약관|계약서|판결문|조문|규정집|보고서|논문|책자|목록|글|내용|정보|근거|데이터|기록)"
+_WORK_KO = (
+    r"(?:문서|지문|본문|원문|문맥|맥락|[컨콘]텍스트|텍스트|발췌[문본]?|안내문|안내서|공지문?|공고문?|설명서|매뉴얼|지침서?|약관|계약서|판결문"
+    r"|조문|보고서|논문|책자|기사)"
+)
+_MATTER_KO = r"(?:자료|글|내용|정보|근거|데이터|기록)"  # a source only with a particle: "정보에는", not "정보는"
 _KOREAN = {
     "NO": _NO,
     "CANT": rf"수(?:가|는|도)?{_NO}",
     "NOT": rf"지(?:는|도|가|를)?(?:않{_E}|{_DID_NOT})",
-    "HARD": r"(?:어렵[가-힣]{0,5}|어려[워울움][가-힣]{0,6}|곤란[가-힣]{0,4}|힘들[가-힣]{0,5}|불가(?:능)?(?:합니다|하다|해요|함|하여|해서?|하므로|하며|하지만|입니다)?)",
-    "SHORT": r"(?:부족|불충분|미흡)(?:합니다|하다|해요|함|하여|해서?|하므로|하며|하지만|하기때문에)?",
+    "HARD": rf"(?:어렵[가-힣]{{0,5}}|어려[워울움][가-힣]{{0,6}}|힘들[가-힣]{{0,5}}|곤란{_HADA}|불가능?{_HADA})",
+    "SHORT": f"(?:부족|불충분|미흡){_HADA}",
     "FACTS": r"(?:정보|내용|언급|설명|안내|답변?|정답|기재|자료|데이터|단서|서술|명시)",
     "ANSWER": r"(?:답변?|대답|응답|정답)",
     "~": r"(?:이|가|은|는|을|를|도)?",
@@ -178,10 +188,8 @@ KOREAN_REFUSAL = re.compile(
         # the speaker does not know, cannot answer, cannot help
         (?<![자원사인객람리구무]도)알CANT
         알기(?:가|는|에는)?HARD
-        알(?:길|방법)이NO
         (?<!지도)(?<!줄)모르겠(?:습니다|어요|네요|음|다|는데요|고요|으나|지만|으므로)
         ^(?:저는?|저도|나도?|잘|전혀|정확히|그건)*(?:모릅니다|몰라요|모름|몰라|모른다)
-        답~할CANT
         ANSWER~(?:할|드릴|해드릴|하여드릴|제공할|제공해드릴|제시할|찾을|얻을|알려드릴)CANT
         ANSWER~(?:하기|드리기|해드리기|내리기|찾기)(?:가|는|에는|에)?HARD
         (?:ANSWER|안내)(?:이|가|은|는)?HARD
@@ -194,8 +202,6 @@ KOREAN_REFUSAL = re.compile(
         (?:정보|자료|근거|내용|문맥|맥락|단서|데이터)(?:이|가|은|는)?(?:매우|너무|많이)?(?:SHORT|충분하NOT)
         ABOUTFACTS(?:이|가|은|는|도)?(?:전혀|따로|별도로)?NO
         ^FACTS(?:이|가|은|는)?NO
-        ABOUT(?:문서|자료)?FACTS~찾(?:을CANT|NOT)
-        ABOUT(?:문서|자료)를찾(?:을CANT|NOT)
         ABOUT(?:정보|자료)(?:을|를)?(?:갖고|가지고|보유하고)있NOT
         ABOUTFACTS(?:은|는|이|가)(?:따로|별도로)?(?:제공|제시|포함)되(?:어있)?NOT
         # it is not told
@@ -206,7 +212,6 @@ KOREAN_REFUSAL = re.compile(
         THAT.*찾(?:을CANT|NOT|기HARD)
         ^(?:정확히|정확하게)?JUDGE(?:할CANT|이?HARD|하기HARD|되NOT)
         ^찾을CANT
-        [은는을]지~(?:확실|분명|명확)하NOT
         질문(?:과|에)[가-힣]{0,4}(?:관련|연관|관계)[가-힣]{0,3}(?:NO|있NOT)
         """,
         _KOREAN,
@@ -218,32 +223,33 @@ KOREAN_CUED = re.compile(  # with a word on the passages
     + _alternatives(
         r"""
         JUDGE(?:할CANT|되NOT|하기(?:가|는)?HARD|(?:이|은)?HARD|하NOT)
-        (?:찾|찾아볼|찾아낼)(?:을CANT|CANT|NOT|기HARD)
-        찾아볼CANT
+        찾(?:을CANT|아볼CANT|아낼CANT|NOT|기HARD)
         WRITTEN있NOT
-        (?:나오|나타나|드러나|보이|밝히|밝혀|밝히고있|알려주|말하고있|다루|다루고있)NOT
+        (?:나오|나타나|드러나|보이|밝히|밝혀|밝히고있|알려주|말하고있|다루|다루고있|담고있)NOT
         TOLD(?:되어있|돼있|되|하고있|하)?NOT
         TOLD(?:이|가|은|는)?(?:전혀|따로|별도로)?NO
         FACTS(?:이|가|은|는|도)?(?:전혀|따로|별도로)?NO
-        PASSAGES(?:들)?(?:에|에는|에도|에서는?|상에는?)(?:전혀|아예)?NO
+        (?:WORK|MATTER)(?:들)?(?:에|에는|에도|에서는?|상에는?)(?:전혀|아예)?NO
         """,
-        _KOREAN | {"PASSAGES": _PASSAGES_KO},
+        _KOREAN | {"WORK": _WORK_KO, "MATTER": _MATTER_KO},
     )
     + ")$"
 )
 KOREAN_SOURCE = re.compile(
-    r"(?:문서|지문|본문|원문|문맥|맥락|[컨콘]텍스트|텍스트|발췌[문본]?|안내문|안내서|공지문?|공고문?|설명서|매뉴얼|지침서?|약관|계약서|판결문|조문"
-    r"|보고서|논문|책자|기사|(?:제공|주어|제시|검색)[된진한해](?:주신)?(?:자료|글|내용|정보|근거|데이터)|[이위본당]글)"
-    r"(?:들)?(?:모두|에|상|으?로|만|은|는|이|가|도|중|을통해|를통해)"
-    r"|(?:자료|글|내용|정보|근거|데이터|기록)(?:들)?(?:에|상|으?로|만)"
+    rf"(?:{_WORK_KO}|(?:제공|주어|제시|검색)[된진한해](?:주신)?{_MATTER_KO}|[이위본당]글)(?:들)?(?:모두|에|상|으?로|만|은|는|이|가|도|중|을통해|를통해)"
+    rf"|{_MATTER_KO}(?:들)?(?:에|상|으?로|만)"
 )
 KOREAN_ASIDE = re.compile(
     r"^(?:(?:정말|대단히)?(?:죄송|미안|유감|송구)[가-힣]{0,8}|아쉽게도|안타깝게도|글쎄요?|정답|답변?)$"
-    r"|(?:정보가필요합니다|바랍니다|주세요|주십시오|하세요|보세요|하십시오|시기를권합니다|권장합니다|좋습니다|좋겠습니다|드립니다|드릴까요|필요하신가요|있으신가요)$"
-    r"|(?:없|않|못하?|어려|부족하?)(?:어서?|아서?|해서?|여|워서?|으므로|므로|기때문에|으니)$"  # a reason; what follows from it counts
+    # advice to ask elsewhere, offers of help
+    r"|(?:문의|연락|상담|확인|참고|참조|질문|시도|입력|추가|알려|방문|검색|선택|말씀|도움|도와|권)[가-힣]*"
+    r"(?:바랍니다|주세요|주십시오|하세요|보세요|하십시오|권합니다|장합니다|좋습니다|좋겠습니다|드립니다|드릴까요|요합니다|하신가요)$|정보가필요합니다$"
+    # a reason; what follows from it counts
+    r"|(?:없|않|못하?|어려|부족하?)(?:어서?|아서?|해서?|여|워서?|으므로|므로|기때문에|으니)$"
+    # what the passages or the question are about, without a figure
     r"|^(?=.*(?:문서|지문|본문|자료|글|질문))(?!.*[다라]고)(?!.*(?<!문서)\d).*(?:설명|소개|언급|안내|포함|다루|담|묻|제시)"
     r"[가-힣]{0,2}(?:고있|되어있|하지만|되지만)?(?:합니다|습니다|다|어요|으며|으나|고|지만|는데)?$"
-    r"|[은는을]지P?(?:확실|분명|명확)하지않".replace("P", "(?:는|가)")
+    r"|[은는을]지[는가]?(?:확실|분명|명확)하지않"
 )
 KOREAN_LEAD = re.compile(
     r"(?:죄송하지만|죄송합니다만|미안하지만|아쉽게도|안타깝게도|유감스럽게도|글쎄요?|하지만|그러나|그런데|다만|따라서|그러므로|그래서|결론적으로|결국|즉)"

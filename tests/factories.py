@@ -213,7 +213,7 @@ def make_answer(example_id: str, language: str = "en", number: int = 0, **change
         "completion": f"{text}\n\n{QUESTIONS[language][0]}",
         "refused": False,
         "citations": [2],
-        "notes": [["continuation", "cut what follows a made-up question"]],
+        "notes": [["clean-up", "took off a new turn"]],
         "error": "",
         "finish_reason": "stop",
         "prompt_tokens": 600,
@@ -221,7 +221,7 @@ def make_answer(example_id: str, language: str = "en", number: int = 0, **change
         "seconds": 1.5,
         "context_tokens": 498,
         "passages": [
-            {"document": f"handbook-{place}", "start": 120, "end": 120 + length, "text": text}
+            [f"handbook-{place}", 120, 120 + length, text]
             for place, (text, length) in enumerate(zip(TEXTS[language], (260, 90, 70), strict=True), start=1)
         ],
     } | changes

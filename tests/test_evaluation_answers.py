@@ -42,8 +42,8 @@ def test_a_record_holds_all_that_explains_an_answer_as_plain_json() -> None:
         "seconds": 1.2346,
         "context_tokens": 400,
         "passages": [
-            {"document": "d1", "start": 10, "end": 14, "text": "짧은 글"},
-            {"document": "d2", "start": 0, "end": len(LONG), "text": LONG[:PASSAGE]},
+            ["d1", 10, 14, "짧은 글"],
+            ["d2", 0, len(LONG), LONG[:PASSAGE]],
         ],
     }
 

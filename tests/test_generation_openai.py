@@ -122,7 +122,7 @@ def test_no_more_than_concurrency_are_out_at_once(server: FakeServer) -> None:
 
 # --- faults ----------------------------------------------------------------------------------------------------------------------------
 
-TWO = [completion()["choices"][0], completion()["choices"][0] | {"index": 1}]
+CHOICE = completion()["choices"][0]
 ECHO = {"error": {"message": f"no, not with {KEY}", "type": KEY, "code": KEY}}
 HTTP_FAULTS: dict[str, tuple[Callable[..., Any], str, int]] = {  # reply, what the error says, how often it is asked for
     "400": (reply(ECHO, 400, X_Echo=KEY), "answered 400 for model 'fake'", 1),
@@ -141,7 +141,7 @@ FAULTS = HTTP_FAULTS | {
     "an error with status 200": (reply(ECHO), "has no list of choices", 1),
     "null": (reply("null"), "has no list of choices", 1),
     "no choices": (reply(completion(choices=[])), "sent no choices", 1),
-    "two choices": (reply(completion(choices=TWO)), "sent more than the one choice", 1),
+    "two choices": (reply(completion(choices=[CHOICE] * 2)), "sent more than the one choice", 1),
     "null content": (reply(completion(None)), "sent no text (null)", 1),
     "no message": (reply(completion(choices=[{"index": 0, "finish_reason": "stop"}])), "sent no text (null)", 1),
     "reasoning only": (reply(completion(None, "length")), "sent no text (null); a model that reasons first", 1),
@@ -170,8 +170,8 @@ STREAM_FAULTS = HTTP_FAULTS | {
     "cut mid-event": (streamed(*BEGUN, b'data: {"choices": [{"de'), "ended the stream before the text was finished", 1),
     "broken off": (streamed(*BEGUN, Content_Length="9999"), "closed the connection in the middle of the stream", 1),
     "stalled": (streamed(*BEGUN, None), "fell silent for 0.2 seconds in the middle of the stream", 1),
-    "two choices": (streamed(*BEGUN, piece(choices=TWO)), "sent more than the one choice", 1),
-    "a second choice": (streamed(*BEGUN, piece(choices=TWO[1:])), "sent more than the one choice", 1),
+    "two choices": (streamed(*BEGUN, piece(choices=[CHOICE] * 2)), "sent more than the one choice", 1),
+    "a second choice": (streamed(*BEGUN, piece(choices=[CHOICE | {"index": 1}])), "sent more than the one choice", 1),
     "events of something else": (streamed(event({"message": KEY})), "has no list of choices", 1),
     "content 123": (streamed(*BEGUN, piece(123)), "sent a content that is no text", 1),
     "reasoning only": (streamed(piece(), piece(finish_reason="stop"), DONE), "sent no text (null)", 1),

@@ -9,6 +9,7 @@ import warnings
 import matplotlib
 import numpy as np
 import pytest
+from factories import make_answered_results
 from IPython.core.formatters import PNGFormatter
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -104,6 +105,34 @@ def test_intervals_of_one_document_group_draw_dots_and_say_so():
     assert len(lines(figure, "mean")) == 2
     assert any("Intervals are unknown" in text.get_text() for text in texts(figure))
     assert any("in 1 document group." in text.get_text() for text in texts(figure))
+
+
+def test_answers_are_drawn_like_any_metric():
+    made = make_answered_results("demo-ko", "ko")
+    comparison = compare(made, "answer_f1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = report_plots.plot_intervals(comparison, "프롬프트에 따른 답변 점수")
+        png(figure)
+    words = [text.get_text() for text in texts(figure)]
+    assert "answer_f1, 95 % interval" in words
+    assert any("n = 80 questions in 16 document groups." in word for word in words)
+    assert {"cannot be told from the best", "worse than the best"} <= set(words)
+    assert "SmolLM2-135M-Instruct · prompt\nconcise:ko" in words
+    refusers = compare([made[0], made[1], made[3]], "refusal_precision")
+    few, many = sorted(row.interval.n for row in refusers.rows)[::2]
+    assert few < many
+    captions = [text.get_text() for text in texts(report_plots.plot_intervals(refusers))]
+    assert any(f"n = {few} to {many} questions in" in caption for caption in captions)
+
+
+def test_nothing_scored_is_said_in_place_of_a_plot():
+    made = make_answered_results()
+    for result in made:
+        for values in result.scores.values():
+            values[:] = np.nan
+    for figure in (report_plots.plot_intervals(compare(made)), report_plots.plot_budgets(made)):
+        assert "o question was scored" in texts(figure)[0].get_text()
 
 
 def test_equal_candidates_do_not_fill_the_panel():

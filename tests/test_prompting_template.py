@@ -39,9 +39,9 @@ Answer.
 Several of {{ passages|length }}:
 {% endif %}
 {% for passage in passages if passage.text %}
-{% if not loop.first %}
+  {% if not loop.first %}
 
-{% endif %}
+  {% endif %}
 ({{ passage.number }}/{{ loop.length }}) {{ passage.title|upper if passage.title else "no title" }}: {{ passage.text }}
 {% else %}
 nothing
@@ -122,6 +122,8 @@ nothing
         (FRONT + USER + "{% for question in passages %}x{% endfor %}", "a loop reads"),
         (FRONT + USER + "{{ passages }}", "cannot be rendered: only text and numbers can be written"),
         (FRONT + USER + "{{ 'yes' if not passages }}", "cannot be rendered: only text and numbers can be written"),
+        (FRONT + USER + "{% for p in passages if p.body %}x{% endfor %}", "unknown field of p: 'body'"),
+        (FRONT + USER + "{% for p in passages %}x{% else %}{{ documents }}{% endfor %}", "unknown variable of section [user]: 'documents'"),
         (FRONT + USER + "{{ 'a' if question > 1 else 'b' }}", "cannot be rendered"),
         (FRONT + USER + "{{ question|replace('a', 'b') }}", "unknown filter 'replace' (available: length, lower, trim, upper)"),
         (FRONT.encode() + b"[user]\n\xb9\xae\xbc\xad {{ question }}", "is not UTF-8 text"),

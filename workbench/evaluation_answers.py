@@ -38,8 +38,7 @@ def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
         "seconds": round(completion.seconds, 4),
         "context_tokens": answer.context_tokens,
         "passages": [
-            {"document": passage.span.document_id, "start": passage.span.start, "end": passage.span.end, "text": passage.text[:PASSAGE]}
-            for passage in answer.passages
+            [passage.span.document_id, passage.span.start, passage.span.end, passage.text[:PASSAGE]] for passage in answer.passages
         ],
     }
 

@@ -217,7 +217,6 @@ class _Gate:
     def opened(self) -> Iterator[None]:
         """Let requests out within this block, even if the last block ended in failures, and count its seconds."""
         self._closed, self._since = "", time.monotonic()
-        self._failures = min(self._failures, FAILURES_IN_A_ROW - 1)
         try:
             yield
         except BaseException:  # an interrupt: nothing still waiting in a thread shall be tried again

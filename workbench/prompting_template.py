@@ -212,7 +212,7 @@ def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -
     parts = [(child, scope) for child in node.iter_child_nodes()]
     if isinstance(node, nodes.For):
         plain = isinstance(node.target, nodes.Name) and isinstance(node.iter, nodes.Name) and node.iter.name == "passages"
-        if not plain or node.recursive or scope or node.target.name in (*VARIABLES["assistant"], "loop"):
+        if not plain or scope or node.target.name in (*VARIABLES["assistant"], "loop"):
             raise WorkbenchError(f"{place}: a loop reads {{% for passage in passages %}} and stands in no other loop")
         inner = {node.target.name: PASSAGE_FIELDS}
         parts = [

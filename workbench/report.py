@@ -115,7 +115,7 @@ def linearised(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     if asked.all():
         return values
     mean = values[asked].mean()
-    return np.where(asked, values, mean)
+    return mean + np.where(asked, values - mean, 0.0) / asked.mean()
 
 
 def _interval(values: np.ndarray, asked: np.ndarray, clusters: Sequence[str]) -> stats.Interval:

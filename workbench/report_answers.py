@@ -61,11 +61,12 @@ def _texts(answer: Mapping[str, Any], language: str) -> str:
     blocks.append(f'<dt>Answer shown</dt><dd class="said"{language}>{safe(answer["text"]) or "empty"}</dd>')
     if answer["completion"] is not None:
         blocks.append(f'<dt>What the generator wrote</dt><dd class="said"{language}>{safe(answer["completion"]) or "nothing"}</dd>')
-    blocks += [f"<dt>Changed by {own(hook)}</dt><dd>{own(text)}</dd>" for hook, text in answer["notes"]]
-    for number, passage in enumerate(answer["passages"], start=1):
-        place = f"Passage {number}, from {passage['document']}" + ", cited" * (number in answer["citations"])
-        more = " …" * (passage["end"] - passage["start"] > len(passage["text"]))
-        blocks.append(f"<dt>{own(place)}</dt><dd{language}>{safe(' '.join(passage['text'].split()))}{more}</dd>")
+    notes = [f"<dd>{own(hook)}: {own(text)}</dd>" for hook, text in answer["notes"]]
+    blocks += ["<dt>What was done to it</dt>", *notes] if notes else []
+    for number, (document, start, end, text) in enumerate(answer["passages"], start=1):
+        place = f"Passage {number}, from {document}" + ", cited" * (number in answer["citations"])
+        more = " …" * (end - start > len(text))
+        blocks.append(f"<dt>{own(place)}</dt><dd{language}>{safe(' '.join(text.split()))}{more}</dd>")
     return "".join(blocks) + "<dt>Passages</dt><dd>none</dd>" * (not answer["passages"])
 
 

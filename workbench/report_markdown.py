@@ -122,9 +122,9 @@ def answer_failures(result: RunResult, number: int = 3, metric: str = "") -> Mar
         lines += [f"- gold answer: {' or '.join(map(quote, answer['gold'])) or 'none'}", f"- answer: {quote(answer['text'])}"]
         if answer["completion"] is not None:
             lines.append(f"- the generator wrote: {quote(answer['completion'])}")
-        for place, passage in enumerate(answer["passages"], start=1):
+        for place, (document, _, _, text) in enumerate(answer["passages"], start=1):
             cited = ", cited" * (place in answer["citations"])
-            lines.append(f"- passage {place} from *{escape(passage['document'])}*{cited}: {quote(passage['text'])}")
+            lines.append(f"- passage {place} from *{escape(document)}*{cited}: {quote(text)}")
         parts.append("\n".join(lines))
     return Markdown("\n\n".join(parts))
 

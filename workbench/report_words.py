@@ -51,8 +51,8 @@ READING = (
 ANSWER_READING = (
     (
         "answer_em, answer_f1, chrf",
-        "How much of a gold answer the answer has: all of it (em), words in English and characters in Korean (f1), runs of letters (chrf). "
-        "Refusing a question that has an answer scores 0.",
+        "How close an answer comes to the nearest gold answer: the same (em), shared words or Korean characters (f1), letters in a row "
+        "(chrf). Refusing a question that has an answer scores 0.",
     ),
     (
         "groundedness, citation",
@@ -104,7 +104,7 @@ def answered_by(results: Sequence[RunResult]) -> str:
     return (
         f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt{'s' * (' and ' in prompts)} "
         f"{prompts} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
-        f"The documents answer all but {unanswerable} of them."
+        f"The documents answer all {'' if unanswerable == '0' else f'but {unanswerable} '}of them."
     )
 
 

@@ -76,8 +76,8 @@ def test_a_reversed_retriever_is_found(small, monkeypatch: pytest.MonkeyPatch) -
     """It shows its rising scores; that it finds nothing any more may show in the shuffled-gold control too."""
 
     class Reversed(retrieval.Bm25Retriever):
-        def retrieve(self, examples: Sequence[Example], k: int) -> list[list[Hit]]:
-            return [reranked(hits[::-1]) for hits in super().retrieve(examples, k)]
+        def retrieve(self, examples: Sequence[Example], k: int, queries: Any = None) -> list[list[Hit]]:
+            return [reranked(hits[::-1]) for hits in super().retrieve(examples, k, queries)]
 
     monkeypatch.setitem(retrieval.RETRIEVERS, "reversed", Reversed)
     found = spoken(small("en"), retriever="reversed")
@@ -86,17 +86,11 @@ def test_a_reversed_retriever_is_found(small, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_d1_questions_embedded_as_passages_are_found(small, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = retrieval.DenseRetriever.search
-
-    def wrong(self: retrieval.DenseRetriever, examples: Sequence[Example], k: int) -> list:
-        encode, self.embedder.encode = self.embedder.encode, lambda texts, role: encode(texts, "passage")
-        try:
-            return search(self, examples, k)
-        finally:
-            del self.embedder.encode
+    def wrong(self: retrieval.DenseRetriever, examples: Sequence[Example]) -> np.ndarray:
+        return self.embedder.encode([example.question for example in examples], "passage")
 
     monkeypatch.setitem(embedding.EMBEDDERS, "made", MadeModel)
-    monkeypatch.setattr(retrieval.DenseRetriever, "search", wrong)
+    monkeypatch.setattr(retrieval.DenseRetriever, "vectorise", wrong)
     assert spoken(small("en"), retriever="dense", embedder="made") == {"roles": "error"}
 
 

@@ -22,12 +22,11 @@ from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, resolve_prompt
 from workbench.registry import split_spec, unknown
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
-from workbench.settings import Settings
+from workbench.settings import ANSWER_FIELDS, Settings
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 DEFAULT_GENERATORS = {"en": "hf:HuggingFaceTB/SmolLM2-135M-Instruct", "ko": "hf:google/gemma-3-270m"}
 OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "generator")
-ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # without effect when nothing is generated
 ANSWER_BUDGET = 512
 
 

@@ -79,7 +79,7 @@ class Pipeline:
             produced += examples
         with timed(watch, "vectorise") as produced:
             queries = self.retriever.vectorise(examples)
-            produced += queries
+            produced += list(queries)
         with timed(watch, "retrieve") as produced:
             hits, contexts = retrieve_to_fill(
                 self.retriever, examples, self.top_k, self.budget, self.tables, self.chunks, self.chunk_tokens, queries

@@ -135,15 +135,11 @@ def _data_set(part: Part) -> str:
     blocks.append(_facts(part))
     blocks.append(f"<h3>{own(comparison.metric)} by candidate</h3>")
     blocks.append(interval_figure(comparison, f"{part.anchor}-scores"))
-    if same_retrieval(part.results):
-        blocks.append(retrieved_alike(part.results))
-    else:
-        blocks.append(_curves(part, comparison))
+    alike = same_retrieval(part.results)
+    blocks.append(retrieved_alike(part.results) if alike else _curves(part, comparison))
+    blocks += [leaderboard(part.results, comparison), "" if alike else fixed_k(part.results, comparison)]
+    blocks.append(answers(part.results, comparison, part.anchor, part.language))
     best = comparison.rows[0]
-    blocks.append(leaderboard(part.results, comparison))
-    if not same_retrieval(part.results):
-        blocks.append(fixed_k(part.results, comparison))
-    blocks += [answers(part.results, comparison, part.anchor, part.language)]
     blocks += [failures(best.result, best.label, part.language), audit(part.results)]
     return "\n".join([*filter(None, blocks), "</section>"])
 

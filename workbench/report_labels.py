@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from workbench.evaluation import RunResult
 from workbench.registry import split_spec
-from workbench.settings import Settings
+from workbench.settings import ANSWER_FIELDS, Settings
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
-ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # mean nothing where no generator is set
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
 
 

@@ -100,10 +100,10 @@ def answered_by(results: Sequence[RunResult]) -> str:
     counts, total = [len(result.answers) for result in results], len(results[0].example_ids)
     drawn = "" if min(counts) == total else f" of {total}, drawn by seed {_each(one.seed for one in settings)},"
     unanswerable = _each(_unanswerable(result) for result in results)
-    prompts = _each(one.prompt for one in settings)
+    several = "s" * (len({one.prompt for one in settings}) > 1)
     return (
-        f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt{'s' * (' and ' in prompts)} "
-        f"{prompts} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
+        f"{_each(counts)} questions{drawn} were answered by {_each(map(_generator, results))} with prompt{several} "
+        f"{_each(one.prompt for one in settings)} from at most {_each(one.answer_budget for one in settings)} tokens of context. "
         f"The documents answer all {'' if unanswerable == '0' else f'but {unanswerable} '}of them."
     )
 

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import pytest
 from workbench.generation import create_generator
-from workbench.pipeline_rules import Rule
 
 from workbench.chunking import chunk_documents, create_chunker
 from workbench.datatypes import Completion, Conversation, Document, Example, WorkbenchError
 from workbench.pipeline import STEPS, Pipeline, preprocess
+from workbench.pipeline_rules import Rule
 from workbench.prompting import load_prompt
 from workbench.retrieval import create_retriever
 from workbench.tokens import SimpleTokenizer, token_tables

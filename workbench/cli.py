@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,8 +136,8 @@ def ask(
     answer = ask(
         question,
         settings,
-        watch=ignore if as_json else watch_step,
-        say=(lambda text: typer.echo(text, nl=False)) if stream and not as_json else None,
+        watch=ignore if as_json else partial(watch_step, streamed=stream),
+        say=partial(typer.echo, nl=False) if stream and not as_json else None,
         cached=not no_cache,
         allow_download=allow_download,
     )
@@ -211,7 +212,8 @@ def models_list() -> None:
 
     for name, entry in models.catalogue().items():
         here = "here" if models.stored(name) else "-"
-        typer.echo(f"{name:<44} {here:<5} {entry.precision:<16} {entry.size_mb:>5} MB  {entry.licence:<12} {', '.join(entry.languages)}")
+        size = f"{entry.size_mb:>5} MB"
+        typer.echo(f"{entry.kind:<9} {name:<46} {here:<5} {entry.precision:<14} {size}  {entry.licence:<18} {', '.join(entry.languages)}")
 
 
 @models_app.command("pull")
@@ -219,9 +221,12 @@ def models_pull(names: Annotated[list[str], typer.Argument(help="Hub ids.")], al
     """Fetch models once into the model store; checksums are verified."""
     from workbench import models
 
+    known = models.catalogue()
     for name in names:
         if not models.stored(name):
             typer.echo(f"fetching {name}")
+            if name in known and known[name].notice:
+                typer.echo(known[name].notice)
         model = models.pull(name, allow_download=allow_download)
         typer.echo(f"{model.name}: {model.precision}, {model.licence}, sha256 {model.fingerprint[:16]}")
 
@@ -232,9 +237,10 @@ def models_show(name: str) -> None:
     from workbench import models
 
     model = models.verify(name)
-    prefixes = models.prefixes(model)
+    prefixes = models.prefixes(model) if model.kind == "embedder" else {}
     for label, value in (
         ("name", model.name),
+        ("kind", model.kind),
         ("precision", model.precision),
         ("languages", ", ".join(model.languages)),
         ("max length", f"{model.max_length} tokens"),

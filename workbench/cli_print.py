@@ -61,8 +61,8 @@ def print_answers(details: Mapping[str, Any], settings: Settings) -> None:
     typer.echo("    " + ", ".join([*counts, *means, f"{details['seconds']:.2f} s a question when first asked"]))
 
 
-def watch_step(step: str, seconds: float, produced: Sequence[Any]) -> None:
-    """Print one step of answering one question as it is done: what it produced, in one line."""
+def watch_step(step: str, seconds: float, produced: Sequence[Any], streamed: bool = False) -> None:
+    """Print one step of answering one question as it is done: what it produced, in one line, below the text if that was streamed."""
     first = produced[0]
     said = {
         "preprocess": lambda: first.question,
@@ -72,6 +72,8 @@ def watch_step(step: str, seconds: float, produced: Sequence[Any]) -> None:
         "generate": lambda: _spent(first),
         "postprocess": lambda: "; ".join(f"{note.hook}: {note.text}" for note in first.notes) or "nothing to change",
     }[step]()
+    if streamed and step == "generate":
+        typer.echo()
     typer.echo(f"{STEPS.index(step) + 1} {step:<12} {1000 * seconds:>7.0f} ms  {said}")
 
 

@@ -16,7 +16,10 @@ from workbench.storage import canonical_json, fingerprint
 HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
 SPLITS = ("all", "train", "selection", "confirmation")
 ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # without effect when nothing is generated
-SECRET_NAME = re.compile(r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])(?<!new_)token$", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])(?<!new_)token$",  # not max_new_token
+    re.IGNORECASE,
+)
 SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|AKIA[A-Z0-9]{12,})")
 
 

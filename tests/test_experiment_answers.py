@@ -70,13 +70,13 @@ def test_each_metric_is_asked_of_its_questions(small, language: str) -> None:
     assert np.flatnonzero(result.asked_of("refusal_recall")).tolist() == [unanswerable]
     assert result.asked_of("citation").sum() == 0  # the plain prompt asks for none
     assert result.interval("answer_em").mean > 0.6  # the gold answers are sentences of the documents
-    assert result.interval("answer_f1").mean > result.interval("answer_em").mean
+    assert result.interval("answer_f1").mean >= result.interval("answer_em").mean
     assert result.interval("groundedness").mean == 1  # a sentence of the context
     assert run(settings(small(language), prompt="cite")).asked_of("citation").sum() == 24
     assert [record["id"] for record in result.answers] == list(result.example_ids)
-    record = next(record for record in result.answers if record["id"] == "d01a")
+    record = next(record for record in result.answers if record["id"] == "d12a")
     assert record["gold"] == [record["text"]]
-    assert record["passages"][0][0] == "d01"
+    assert record["passages"][0][0] == "d12"
     assert {check.id for check in result.audit} >= {"answers_failed", "answers_capped", "contexts_shrunk", "generator_language"}
     assert RunResult.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False))).to_json() == result.to_json()
 

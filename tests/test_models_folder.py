@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save
 from test_models_wheel import FILES
 
-from workbench import models
+from workbench import models, models_folder
 from workbench.datatypes import WorkbenchError
 
 
@@ -24,6 +24,13 @@ def folder_with(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+def index(*parts: str) -> bytes:
+    return json.dumps({"weight_map": {f"tensor.{part}": f"{part}.safetensors" for part in parts}}).encode()
+
+
+SHARDED = {f"{part}.safetensors": save({f"tensor.{part}": np.ones(4, np.float32)}) for part in ("one", "two")}
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -33,6 +40,8 @@ def folder_with(folder: Path, files: dict[str, bytes]) -> Path:
         ({"model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"}, "is not a safetensors file"),
         ({"model.safetensors": FILES["model.safetensors"][:-4]}, "is cut off: it has 92 bytes, its header describes 96"),
         (FILES | {"modules.json": b'[{"type": "custom_st.Transformer"}]'}, r"asks for code of its own \(custom_st.Transformer"),
+        (SHARDED | {"model.safetensors.index.json": index("one", "three")}, "three.safetensors is missing, model.safetensors.index.json"),
+        (SHARDED | {"model.safetensors.index.json": index("../one")}, "../one.safetensors is missing"),
     ],
 )
 def test_unsafe_or_broken_folders_are_refused(tmp_path, files, message):
@@ -43,6 +52,37 @@ def test_unsafe_or_broken_folders_are_refused(tmp_path, files, message):
 def test_precision_is_what_most_weights_have(tmp_path):
     weights = save({"half": np.ones(100, np.float16), "ids": np.arange(3)})
     assert models.resolve(str(folder_with(tmp_path / "mine", {"model.safetensors": weights}))).precision == "fp16"
+
+
+def test_a_generator_in_parts_is_taken_with_its_template(tmp_path):
+    config = {"architectures": ["Qwen3ForCausalLM"], "max_position_embeddings": 64, "auto_map": {"AutoModelForCausalLM": "own.Model"}}
+    files = SHARDED | {"model.safetensors.index.json": index("one", "two"), "config.json": json.dumps(config).encode()}
+    files |= {
+        "chat_template.jinja": b"{{ messages }}",
+        "tokenizer_config.json": b'{"model_max_length": 4096}',
+        "own.py": b"raise SystemExit",
+    }
+    folder = folder_with(tmp_path / "mine", files)
+    model = models.resolve(str(folder))
+    assert (model.kind, model.precision, model.max_length) == ("generator", "fp32", 64)
+    assert set(models_folder.model_files(folder)) == files.keys() - {"own.py"}
+    (folder / "chat_template.jinja").write_bytes(b"{{ bos_token }}{{ messages }}")
+    assert models.resolve(str(folder)).fingerprint != model.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("architecture", "files", "kind"),
+    [
+        ("LlamaForCausalLM", {}, "generator"),
+        ("GPT2LMHeadModel", {}, "generator"),
+        ("Gemma3ForConditionalGeneration", {}, "generator"),
+        ("BertModel", {}, "embedder"),
+        ("Qwen3ForCausalLM", {"modules.json": b"[]"}, "embedder"),  # Qwen3-Embedding says so
+    ],
+)
+def test_the_configuration_tells_a_generator_from_an_embedder(tmp_path, architecture, files, kind):
+    config = {"config.json": json.dumps({"architectures": [architecture]}).encode()}
+    assert models.resolve(str(folder_with(tmp_path / "mine", FILES | config | files))).kind == kind
 
 
 @pytest.mark.parametrize("name", ["my-e5-large", "KoE5", "bge-base-tuned", "intfloat--multilingual-e5-xl"])

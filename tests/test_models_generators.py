@@ -2,7 +2,7 @@
 
 The numbers were taken once with llama-cpp-python 0.3.36: token ids from the packaged files as they are; log-probabilities and
 continuations from the same weights unpacked to float32, with a float32 cache, so that both sides compute with the same numbers.
-About 20 seconds.
+About 30 seconds of work.
 """
 
 import functools
@@ -14,7 +14,7 @@ import pytest
 from workbench import models
 
 SMOLLM2, GEMMA = "HuggingFaceTB/SmolLM2-135M-Instruct", "google/gemma-3-270m"
-TABLE = "\n".join(f"{n} x {n} = {n * n}" for n in range(1, 81))  # longer than Gemma's window of 512 tokens
+TABLE = "\n".join(f"{n} x {n} = {n * n}" for n in range(1, 61))  # longer than Gemma's window of 512 tokens
 
 IDS = {  # text: (SmolLM2, Gemma after its <bos>)
     "": ([], []),
@@ -24,10 +24,9 @@ IDS = {  # text: (SmolLM2, Gemma after its <bos>)
         [35, 30, 33, 36, 284, 216, 33, 28, 32, 32, 32],
         [236800, 236761, 236770, 236812, 532, 236743, 236770, 236764, 236771, 236771, 236771],
     ),
-    "대한민국의 수도는 서울이다.": (
-        [182, 230, 218, 33085, 246, 182, 124, 137, 181, 130, 251, 26638, 242, 18601, 226, 242, 182, 233, 222, 182, 228, 238, 18601, 222]
-        + [246, 183, 244, 133, 46258, 41259, 114, 30],
-        [146220, 239217, 127561, 79301, 237170, 82358, 19322, 236761],
+    "대한민국의 수도": (
+        [182, 230, 218, 33085, 246, 182, 124, 137, 181, 130, 251, 26638, 242, 18601, 226, 242, 182, 233, 222],
+        [146220, 239217, 127561, 79301],
     ),
     "띄어쓰기  두 칸": (
         [182, 247, 222, 183, 240, 129, 183, 237, 125, 181, 133, 125, 216, 25947, 235, 234, 18601, 134, 133],
@@ -80,14 +79,21 @@ def generator(name: str) -> Any:
     return AutoModelForCausalLM.from_pretrained(stored(name).path, local_files_only=True).eval()
 
 
-@pytest.mark.parametrize("name", [SMOLLM2, GEMMA])
+@pytest.fixture(scope="module", autouse=True)
+def free_memory():
+    """Let the models go after this module."""
+    yield
+    generator.cache_clear()
+
+
+@pytest.mark.parametrize("name", [SMOLLM2, GEMMA], ids=["smollm2", "gemma"])
 def test_a_stored_generator_is_what_the_catalogue_says(name):
     model, entry = stored(name), models.catalogue()[name]
     assert (model.kind, model.max_length, model.licence, model.precision) == (entry.kind, entry.max_length, entry.licence, entry.precision)
     assert model.kind == "generator"
 
 
-@pytest.mark.parametrize("text", IDS)
+@pytest.mark.parametrize("text", IDS, ids=[str(number) for number in range(len(IDS))])
 def test_tokens_are_those_of_llama_cpp(text):
     smollm2, gemma = IDS[text]
     assert tokenizer(SMOLLM2)(text)["input_ids"] == smollm2
@@ -101,11 +107,11 @@ def test_tokens_are_those_of_llama_cpp(text):
     [
         (SMOLLM2, "The library opens at 9 am and closes at 6 pm.", -40.502),
         (SMOLLM2, "도서관은 평일 오전 9시에 열고 오후 6시에 닫는다.", -137.629),
-        (SMOLLM2, TABLE, -280.791),
         (GEMMA, "The library opens at 9 am and closes at 6 pm.", -32.435),
         (GEMMA, "도서관은 평일 오전 9시에 열고 오후 6시에 닫는다.", -54.713),
-        (GEMMA, TABLE, -330.471),  # a window of 511 or 4096 tokens would make it -334.4 or -1159.3
+        (GEMMA, TABLE, -203.752),  # a window of 511 or 4096 tokens would make it -207.8 or -446.7
     ],
+    ids=["smollm2-en", "smollm2-ko", "gemma-en", "gemma-ko", "gemma-long"],
 )
 def test_log_probability_of_a_text_is_that_of_llama_cpp(name, text, expected):
     import torch
@@ -128,13 +134,13 @@ def chat(question: str) -> str:
     ("name", "prompt", "expected"),
     [
         (SMOLLM2, "What is the capital of France? Answer in one sentence.", "The capital of France is Paris.<|im_end|>"),
-        (GEMMA, "Question: Who wrote Hamlet?\nAnswer:", " Shakespeare\nQuestion: Who was the king of Denmark?\n"),
         (
             GEMMA,
             "질문: 도서관은 몇 시에 닫나요?\n문서: 도서관은 평일 오전 9시에 열고 오후 6시에 닫는다.\n답:",
             " 도서관은 평일 오전 9시부터 오후 6시까지 열고",
         ),
     ],
+    ids=["smollm2", "gemma"],
 )
 def test_greedy_continuation_is_that_of_llama_cpp(name, prompt, expected):
     import torch

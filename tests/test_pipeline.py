@@ -21,7 +21,7 @@ DOCUMENTS = (
     Document("휴가", "쓰지 않은 휴가는 12월 31일에 소멸한다.\n\n휴가 신청은 팀장에게 한다.", "연차 휴가"),
 )
 LEAVE = Example("q1", "By when does unused leave lapse?", ("31 December",))
-BADGE = Example("q2", "What does replacing a lost badge cost?", ("five euros",))
+BADGE = Example("q2", "How many euros does replacing a badge cost?", ("five euros",))
 
 
 class Window:

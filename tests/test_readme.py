@@ -15,9 +15,14 @@ from typer.testing import CliRunner
 
 from workbench import cli, data, registry, storage
 from workbench.chunking import CHUNKERS, create_chunker
-from workbench.datatypes import Chunk, Document, Example, Span
+from workbench.datatypes import Chunk, Conversation, Document, Example, Passage, Span
 from workbench.embedding import EMBEDDERS, HashEmbedder, create_embedder
+from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES, create_index
+from workbench.metrics import ANSWER_METRICS
+from workbench.models_catalogue import CATALOGUE
+from workbench.pipeline_rules import apply_rules, load_rules
+from workbench.prompting import FOLDER, LANGUAGES, PROMPTS, load_prompt
 from workbench.retrieval import RETRIEVERS, create_retriever
 from workbench.settings import HEADERS
 from workbench.tokens import SimpleTokenizer
@@ -25,7 +30,15 @@ from workbench.tokens import SimpleTokenizer
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH, KOREAN = "README.md", "README.ko.md"
 FENCE = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PARTS = {"chunker": CHUNKERS, "embedder": EMBEDDERS, "index": INDEXES, "retriever": RETRIEVERS, "dataset": data.DATASETS}
+PARTS = {
+    "chunker": CHUNKERS,
+    "embedder": EMBEDDERS,
+    "index": INDEXES,
+    "retriever": RETRIEVERS,
+    "prompt": (*PROMPTS, "file"),  # templates, the only parts that are no classes
+    "generator": GENERATORS,
+    "dataset": data.DATASETS,
+}
 TEXT = "Unused leave lapses in March. 쓰지 않은 연차는 3월에 소멸한다."
 
 
@@ -76,7 +89,7 @@ def test_both_languages_have_the_same_structure() -> None:
     assert levels[0].count(1) == 1
     assert len(levels[0]) > 5
     assert tables[0] == tables[1]
-    assert len(tables[0]) == 3
+    assert len(tables[0]) == 4
 
 
 def test_both_languages_have_the_same_code() -> None:
@@ -111,8 +124,8 @@ def help_of(*command: str) -> str:
 
 
 def calls() -> list[list[str]]:
-    """Return the words of each call of the command line; options on their own are those of `evaluate`."""
-    found = [["evaluate", *text.split()] for text in snippets() if text.startswith("--")]
+    """Return the words of each call of the command line; options on their own are those of `evaluate` ("---" is no option)."""
+    found = [["evaluate", *text.split()] for text in snippets() if re.match("--[a-z]", text)]
     found += [match[1].split() for text in snippets() if (match := re.match(r"(?:python -m )?workbench (.+)", text))]
     return found
 
@@ -130,7 +143,7 @@ def test_commands_and_options_exist(words: list[str]) -> None:
 
 def test_calls_are_found_and_make_has_the_targets() -> None:
     first = {words[0] for words in calls()}
-    assert {"evaluate", "sweep", "data", "models", "demo", "test"} <= first
+    assert {"evaluate", "ask", "sweep", "data", "models", "demo", "test"} <= first
     targets = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     named = {match[1] for text in snippets() if (match := re.match(r"make (\w+)", text))}
     assert {"demo", "test", "lab"} <= named <= set(" ".join(targets).split())
@@ -145,15 +158,21 @@ def documented() -> list[tuple[str, str]]:
         (kind, spec) for text in snippets() for kind in PARTS for specs in re.findall(rf"--{kind} (\S+)", text) for spec in specs.split("|")
     )
     for text in inline_code(ENGLISH):
-        if re.fullmatch(r"[a-z][a-z0-9-]*:[\w./-]+", text):
+        if re.fullmatch(r"[a-z][a-z0-9-]*:(?!//)[\w./-]+", text):
             kinds = [kind for kind, parts in PARTS.items() if text.partition(":")[0] in parts]
             found |= dict.fromkeys((kind, text) for kind in kinds or ["part"])
     return list(found)
 
 
+def example(start: str) -> str:
+    """Return the one code block of the English README that starts like this, with its comments."""
+    (block,) = (block for block in FENCE.findall(read(ENGLISH)) if block.startswith(start))
+    return block
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Path]:
-    """Write one small data set in each format and a model folder; give the argument for each name of a part."""
+    """Write one small data set in each format, model folders and the README's template; give the argument for each name of a part."""
     table = data.write_template(tmp_path / "folder") / "questions.csv"
     paragraph = {"context": TEXT, "qas": [{"id": "q", "question": "Until when?", "answers": [{"text": "March", "answer_start": 23}]}]}
     squad = storage.write_text(tmp_path / "squad.json", json.dumps({"data": [{"title": "Leave", "paragraphs": [paragraph]}]}))
@@ -166,10 +185,12 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     ):
         storage.write_text(tmp_path / path, json.dumps(record) + "\n")
     storage.write_text(tmp_path / "beir/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t1\n")
-    (tmp_path / "model").mkdir()
-    save_file({"weight": np.zeros((2, 2), np.float32)}, tmp_path / "model" / "model.safetensors")
-    folders = {name: tmp_path / name for name in ("folder", "jsonl", "beir")}
-    return folders | {"table": table, "squad": squad, "squad-article": squad, "st": tmp_path / "model", "openai": Path("some-model")}
+    for name, architecture in (("st", "BertModel"), ("hf", "LlamaForCausalLM")):
+        storage.write_text(tmp_path / name / "config.json", json.dumps({"architectures": [architecture]}))
+        save_file({"weight": np.zeros((2, 2), np.float32)}, tmp_path / name / "model.safetensors")
+    template = storage.write_text(tmp_path / "prompt.md", example("---\n"))
+    files = {name: tmp_path / name for name in ("folder", "jsonl", "beir", "st", "hf")}
+    return files | {"table": table, "squad": squad, "squad-article": squad, "file": template, "openai": Path("some-model")}
 
 
 @pytest.mark.parametrize(("kind", "spec"), documented())
@@ -181,6 +202,7 @@ def test_d4_every_documented_spec_builds_a_part_that_works(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     chunks = [Chunk(Span("d", start, end), TEXT[start:end]) for start, end in ((0, 29), (30, len(TEXT)))]
     name = spec.partition(":")[0]
+    filled = f"{name}:{sources[name]}" if name in sources else spec
     if kind == "chunker":
         found = create_chunker(spec, SimpleTokenizer(), 4, 0).chunk(Document("d", TEXT))
     elif kind == "index":
@@ -188,18 +210,29 @@ def test_d4_every_documented_spec_builds_a_part_that_works(
     elif kind == "retriever":
         context = {"embedder": HashEmbedder(), "index": "exact", "index_options": {}, "filter": "", "seed": 0}
         (found,) = create_retriever(spec, chunks, False, **context).retrieve([Example("q", "leave 연차")], 2)
+    elif kind == "prompt":
+        messages = load_prompt(filled, "en").render("Until when?", [Passage(chunks[0].span, TEXT)]).messages
+        found = [message for message in messages if message.role == "user" and TEXT in message.content]
+    elif kind == "generator":
+        generator = create_generator(filled)
+        asked = [] if name in sources else [Conversation((), "Unused leave?", (Passage(chunks[0].span, TEXT),))]  # others need a model
+        found = [generator.fingerprint["name"], *(completion.text for completion in generator.generate(asked))]
     elif kind == "embedder":
-        found = create_embedder(f"{name}:{sources[name]}" if ":" in spec else spec).fingerprint["name"]
+        found = create_embedder(filled).fingerprint["name"]
     else:
         assert kind == "dataset", f"no part is called {name}"
-        found = data.load(f"{name}:{sources[name]}").examples
+        found = data.load(filled).examples
     assert len(list(found)) > 0
+    assert all(found)
 
 
 def test_d4_specs_are_found_for_every_kind_of_part() -> None:
     counts = Counter(kind for kind, _ in documented())
     assert {kind: counts[kind] >= 3 for kind in PARTS} == dict.fromkeys(PARTS, True)
     assert {("retriever", "bm25:kiwi"), ("embedder", "st:MODEL"), ("dataset", "squad-article:FILE")} <= set(documented())
+    assert {("prompt", "plain:ko"), ("prompt", "file:my-prompt.md")} <= set(documented())
+    for kind in ("prompt", "generator"):
+        assert {spec.partition(":")[0] for found, spec in documented() if found == kind} == set(PARTS[kind])
 
 
 def test_documented_headers_and_knobs_exist() -> None:
@@ -214,9 +247,35 @@ def test_documented_headers_and_knobs_exist() -> None:
 
 
 def test_the_table_of_parts_names_the_dicts_and_methods() -> None:
-    rows = re.findall(r"^\| [a-z ]+ \| \[workbench/(\w+)\.py\]\(\S+\) `(\w+)` \| `(\w*)\(", read(ENGLISH), re.MULTILINE)
+    rows = re.findall(r"^\| [a-z ]+ \| \[workbench/(\w+)\.py\]\(\S+\) `(\w+)` \| (.*) \|$", read(ENGLISH), re.MULTILINE)
     assert len(rows) == len(PARTS)
-    for module, name, method in rows:
+    for module, name, cell in rows:
         parts = getattr(importlib.import_module(f"workbench.{module}"), name)
+        methods = re.findall(r"`(\w+)[(`]", cell)
+        if parts == PROMPTS:
+            assert methods == []
+            assert [path for name in PROMPTS for path in (FOLDER / f"{name}.{code}.md" for code in LANGUAGES) if not path.is_file()] == []
+            continue
         assert parts in PARTS.values()
-        assert [part for part in parts.values() if method and not hasattr(registry.resolve(part), method)] == []
+        assert (methods == []) == (parts is data.DATASETS)  # these are functions
+        classes = [registry.resolve(part) for part in parts.values()]
+        assert [(found, method) for found in classes for method in methods if not hasattr(found, method)] == []
+
+
+# --- answers and models ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_rules_do_what_they_say(tmp_path: Path) -> None:
+    rules = load_rules(storage.write_text(tmp_path / "rules.yaml", example("- name:")))
+    assert apply_rules("담당자 02-123-4567로 문의하십시오.", rules)[:2] == ("담당자 [phone number removed]로 문의하십시오.", False)
+
+
+def test_every_metric_of_answers_is_explained() -> None:
+    first_cells = re.findall(r"^\|([^|]+)\|", read(ENGLISH), re.MULTILINE)
+    assert [metric for metric in ANSWER_METRICS if f"`{metric}`" not in "".join(first_cells)] == []
+
+
+def test_models_are_fetched_in_the_way_they_come() -> None:
+    pulled = {words[2]: "--allow-download" in words for words in calls() if words[:2] == ["models", "pull"] and words[2] != "NAME"}
+    assert len(pulled) > 5
+    assert [name for name, asks in pulled.items() if asks == (name in CATALOGUE and bool(CATALOGUE[name].wheels))] == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from small_corpus import write_corpus
+from small_sweep import enter_project, run_cli
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,6 +52,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
         return folders[language]
 
     return spec
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a project with three documents, four questions, no model and no cache."""
+    return enter_project(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def run(project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Give a function that runs a command of the command line in this process: exit code, stdout, stderr."""
+    return lambda *arguments: (run_cli(*arguments), *capsys.readouterr())
 
 
 @pytest.fixture

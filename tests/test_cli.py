@@ -8,25 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from small_sweep import enter_project, run_cli, tree
+from small_sweep import tree
 
 from workbench import cli, experiment, report, storage
 from workbench.settings import Settings
 
 BASE = ("evaluate", "--dataset", "folder:docs", "--tokenizer", "simple", "--embedder", "hash", "--chunk-size", "8")
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a project with three documents, four questions, no model and no cache."""
-    return enter_project(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def run(project: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Give a function that runs a command in this process: exit code, stdout, stderr."""
-    return lambda *arguments: (run_cli(*arguments), *capsys.readouterr())
 
 
 def evaluate(run: Run, *arguments: str) -> dict[str, Any]:

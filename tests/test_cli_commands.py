@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_sweep import enter_project, run_cli, tree
+from small_sweep import tree
 
 from workbench import bootstrap, cli, data, models, storage
 from workbench.settings import Settings
@@ -15,18 +15,6 @@ from workbench.settings import Settings
 COMMAND = (sys.executable, "-m", "workbench")
 BASE = ("evaluate", "--dataset", "folder:docs", "--tokenizer", "simple", "--embedder", "hash", "--chunk-size", "8")
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a project with three documents, four questions, no model and no cache."""
-    return enter_project(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def run(project: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Give a function that runs a command in this process: exit code, stdout, stderr."""
-    return lambda *arguments: (run_cli(*arguments), *capsys.readouterr())
 
 
 def test_a_template_is_written_checked_and_evaluated(run: Run, project: Path) -> None:

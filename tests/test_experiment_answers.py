@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from made_parts import SMALL, levels
-from workbench.generation import ExtractiveGenerator
 
 from workbench import generation, report
 from workbench.datatypes import Completion, Conversation, WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.experiment import ask, grid, prepare, run
 from workbench.experiment_build import resolve
+from workbench.generation import ExtractiveGenerator
 from workbench.metrics import ANSWER_METRICS
 from workbench.settings import Settings
 

@@ -30,6 +30,11 @@ HEAVY = (
     "openai",
     "bm25s",
     "scipy",
+    "sacrebleu",
+    "gguf",
+    "tokenizers",
+    "safetensors",
+    "regex",
 )
 FORBIDDEN_NAMES = ("utils", "helpers", "base", "core", "common", "manager")
 MAX_LINES = 300

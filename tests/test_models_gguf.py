@@ -16,7 +16,7 @@ from workbench import models_gguf
 from workbench.datatypes import WorkbenchError
 
 LAYERS, HIDDEN, INNER, HEADS, KEY_HEADS, HEAD = 2, 32, 64, 4, 2, 8
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
+NORMAL, CONTROL, USER_DEFINED, BYTE = 1, 3, 4, 6
 SMOL_TOKENS = ["<|end|>", "<|im|>", "a", "b", "1", "Ġ", "Ċ", "ab", "Ġab", "aa"]
 GEMMA_TOKENS = {  # token: (kind, score)
     "<pad>": (CONTROL, 0.0),
@@ -277,7 +277,8 @@ FLAT = np.zeros((HIDDEN, HIDDEN), np.float32)
         (llama, with_value("tokenizer.ggml.tokens", ["a"] * 10), "10 tokens .all must be different texts. do not fit"),
         (llama, with_value("tokenizer.ggml.token_type", [7] * 10), "token type 7 is unknown"),
         (gemma, with_value("tokenizer.ggml.add_bos_token", False), "add_bos_token is False, expected True"),
-        (gemma, with_value("tokenizer.ggml.scores", [0.0]), "1 scores do not fit 272 tokens"),
+        (gemma, with_value("tokenizer.ggml.scores", [0.0]), "1 scores .* do not fit 272 tokens"),
+        (gemma, with_value("tokenizer.ggml.scores", [float("nan")] * 272), "scores .all must be finite numbers."),
         (gemma, without("gemma3.attention.sliding_window"), "gemma3.attention.sliding_window is missing"),
         (llama, without("blk.1.ffn_up.weight"), "tensor blk.1.ffn_up.weight is missing"),
         (gemma, without("blk.1.attn_q_norm.weight"), "tensor blk.1.attn_q_norm.weight is missing"),

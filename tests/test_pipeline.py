@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
-from workbench.generation import create_generator
 
 from workbench.chunking import chunk_documents, create_chunker
 from workbench.datatypes import Completion, Conversation, Document, Example, WorkbenchError
+from workbench.generation import create_generator
 from workbench.pipeline import STEPS, Pipeline, preprocess
 from workbench.pipeline_rules import Rule
 from workbench.prompting import load_prompt

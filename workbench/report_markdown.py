@@ -83,17 +83,19 @@ def answer_table(results: Sequence[RunResult], baseline: str | None = None) -> M
     answered = [result for result in results if result.answers]
     if not answered:
         return Markdown(NO_ANSWERS)
-    header = ["configuration", "answer_f1 [95 %]", "difference to baseline [95 %, simultaneous]"]
     means = [name for name in asked_metrics(answered) if name != "answer_f1"]
-    lines = []
+    rows = []
     for row in compare(answered, "answer_f1", baseline).rows:
         sums = row.result.details["answers"]
-        cells = [row.label + (" (control)" if row.control else ""), format_interval(row.interval)]
-        cells += [format_difference(row.difference) if row.difference else "baseline"]
-        cells += [_mean(row.result, name) for name in means]
-        cells += ["–" if sums[name] is None else f"{sums[name]:.0f}" for name in ("prompt_tokens", "completion_tokens")]
-        lines.append([*cells, str(sums["capped"]), str(sum(sums["failed"].values())), str(row.interval.n)])
-    return markdown_table([*header, *means, "prompt tokens", "new tokens", "capped", "failed", "n"], lines)
+        difference = format_difference(row.difference).partition(", adjusted p ")[0] if row.difference else "baseline"
+        cells = {"configuration": row.label + (" (control)" if row.control else ""), "answer_f1 [95 %]": format_interval(row.interval)}
+        cells |= {"difference to baseline [95 %, simultaneous]": difference} | {name: _mean(row.result, name) for name in means}
+        tokens = {"prompt tokens": sums["prompt_tokens"], "new tokens": sums["completion_tokens"]}
+        cells |= {name: "–" if count is None else f"{count:.0f}" for name, count in tokens.items()}
+        cells |= {"capped": str(sums["capped"]), "failed": str(sum(sums["failed"].values())), "n": str(row.interval.n)}
+        rows.append(cells)
+    header = [name for name in rows[0] if {cells[name] for cells in rows} - {"–", "0"}]  # without columns that say nothing
+    return markdown_table(header, [[cells[name] for name in header] for cells in rows])
 
 
 def _mean(result: RunResult, metric: str) -> str:

@@ -83,6 +83,11 @@ class HFGenerator:
         self.dtype = native_dtype() if dtype == "auto" else dtype
 
     @property
+    def precision(self) -> str:
+        """Say what the weights and the arithmetic are."""
+        return f"{self.model.precision} weights, {self.dtype} arithmetic"
+
+    @property
     def fingerprint(self) -> Mapping[str, Any]:
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed} if self.temperature else {}
         return {

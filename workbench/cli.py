@@ -225,8 +225,8 @@ def models_pull(names: Annotated[list[str], typer.Argument(help="Hub ids.")], al
     for name in names:
         if not models.stored(name):
             typer.echo(f"fetching {name}")
-            if name in known and known[name].notice:
-                typer.echo(known[name].notice)
+        if name in known and known[name].notice:
+            typer.echo(known[name].notice)
         model = models.pull(name, allow_download=allow_download)
         typer.echo(f"{model.name}: {model.precision}, {model.licence}, sha256 {model.fingerprint[:16]}")
 
@@ -246,6 +246,7 @@ def models_show(name: str) -> None:
         ("max length", f"{model.max_length} tokens"),
         ("prefixes", ", ".join(f"{role} {prefix!r}" for role, prefix in prefixes.items()) or "none"),
         ("licence", model.licence),
+        *(("notice", entry.notice) for entry in (models.catalogue().get(name),) if entry and entry.notice),
         ("sha256", model.fingerprint),
         ("folder", model.path),
     ):

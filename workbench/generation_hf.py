@@ -43,8 +43,8 @@ class HFGenerator:
     draws depend on it and the prompt only. `batch_tokens` bounds the padded tokens of a batch, prompt and answer together.
 
     `dtype` is the arithmetic, as for embedders ("auto": bfloat16 where the processor has it, else float32). On a processor logits are
-    equal bit for bit alone and in any batch in bfloat16, and in float32 on one thread; in float32 on several threads they differ by about
-    1e-6, so that only a tie could change an answer. Between dtypes, numbers of threads and machines answers do differ now and then, and on
+    equal bit for bit alone and in any batch in bfloat16 (another padding would change one answer in six), and in float32 on one thread; in
+    float32 on several threads they differ by about 1e-6, so that only a tie could change an answer. Between dtypes, numbers of threads and machines answers do differ now and then, and on
     a GPU, which is taken where torch finds one, in any batch. Nothing heavy is loaded before the first prompt must be counted or answered.
     """
 
@@ -113,7 +113,10 @@ class HFGenerator:
         return completions
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        """Return the completion that `generate` returns, and say its text in pieces of whole characters."""
+        """Return the completion that `generate` returns, and say its text in pieces of whole characters.
+
+        Only what later tokens change differs from the text: bytes that turn out to form no character, letters that compose across tokens.
+        """
         tokens, error = self._read(conversation)
         if error:
             return Completion("", "error", error=error)

@@ -82,6 +82,16 @@ def test_what_scores_alike_on_questions_of_its_own_has_an_unknown_difference() -
     assert [row.difference.low for row in same.rows if row.difference] == [0]
 
 
+def test_what_scores_alike_on_questions_from_many_groups_can_win() -> None:
+    """Sixteen refusals, all right, against 20 of which 8 are: as the extractive control is always grounded where it answers."""
+    comparison = pair([1] * 24 + [0] * 12, [1] * 16 + [0] * 20, [0] * 16 + [1] * 20)
+    best, other = comparison.rows
+    assert (best.interval.mean, other.interval.mean) == (1, 0.4)
+    assert other.difference is not None
+    assert other.difference.high < 0
+    assert not other.tied
+
+
 def test_a_candidate_that_was_asked_nothing_ends_the_comparison() -> None:
     comparison = pair([1, 0, 1], [1, 1, 0], [0, 0, 0])
     assert (comparison.questions, comparison.lost) == (0, 1)

@@ -127,13 +127,14 @@ def _differences(
 ) -> dict[tuple[int, int], stats.Interval]:
     """Return the simultaneous interval of the difference of each pair of columns.
 
-    It is unknown where the two are asked of different questions and one of them scores the same on all of its own: that leaves no variation
-    to tell how sure its mean is, however few they are.
+    It is unknown where the two are asked of different questions and one scores the same on all of its own, from few document groups:
+    that leaves no variation to tell how sure its mean is.
     """
     if not pairs:
         return {}
     intervals = stats.max_t(np.stack([table[:, left] - table[:, right] for left, right in pairs], axis=1), clusters, seed)
-    still = np.ptp(table, axis=0) <= stats.STILL
+    groups = [len({cluster for cluster, kept in zip(clusters, column, strict=True) if kept}) for column in asked.T]
+    still = (np.ptp(table, axis=0) <= stats.STILL) & (np.array(groups) < stats.FEW_CLUSTERS)
     blind = {pair for pair in pairs if still[list(pair)].any() and (asked[:, pair[0]] != asked[:, pair[1]]).any()}
     unknown_bounds = dict.fromkeys(("low", "high", "p"), math.nan)
     return {

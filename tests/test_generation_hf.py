@@ -1,4 +1,4 @@
-"""Causal language models: tiny ones made here, and the stored ones where they are; what ends an answer, batches, streams, windows."""
+"""Causal language models: tiny ones made here, and the stored ones where they are (12 s); ends, batches, streams, windows."""
 
 import json
 import shutil
@@ -122,6 +122,13 @@ def test_what_ends_an_answer_and_what_is_streamed(
         assert said == ["한", "국"]
 
 
+def test_rows_of_a_batch_end_at_their_own_time(tmp_path: Path) -> None:
+    generator = build(save_tiny_generator(tmp_path / "model", chat=False, script=[*"abcdefg", END]))
+    found = generator.generate([asked(text) for text in "dagfcebaf"])
+    assert texts(found) == ["efg", "bcdefg", "", "g", "defg", "fg", "cdefg", "bcdefg", "g"]
+    assert [completion.completion_tokens for completion in found] == [4, 7, 1, 2, 5, 3, 6, 7, 2]
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_stream_says_what_generate_returns(tiny: Path, temperature: float) -> None:
     generator = build(tiny, max_new_tokens=12, temperature=temperature, top_p=0.5, seed=3)
@@ -214,9 +221,6 @@ def test_top_p_keeps_the_likeliest_that_reach_it(tiny: Path) -> None:
     assert abs(drawn.count(0) / 400 - 0.5) < 0.1  # four standard errors
 
 
-# --- fingerprint, laziness, bad input ------------------------------------------------------------------------------------------------
-
-
 def test_the_fingerprint_holds_what_decides_the_text(tiny: Path, tmp_path: Path) -> None:
     plain = build(tiny).fingerprint
     assert set(plain) == {"name", "version", "weights", "dtype", "max_new_tokens", "sampled"}
@@ -274,9 +278,6 @@ def test_models_that_cannot_write_say_so(tiny: Path, tmp_path: Path) -> None:
             (folder / "tokenizer.json").unlink()
         with pytest.raises(WorkbenchError, match=message):
             build(folder).generate([asked("hi")])
-
-
-# --- the stored models, 20 s -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

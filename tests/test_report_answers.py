@@ -181,7 +181,7 @@ def test_the_markdown_table_has_a_row_for_each_candidate() -> None:
     best = report.compare(results, "answer_f1").rows[0]
     assert lines[2].startswith(f"| {best.label} | {best.interval.mean:.3f} \\[")
     assert lines[2].endswith(" | 632 | 20 | 14 | 80 |")
-    assert next(line for line in lines if "| baseline |" in line).startswith("| extractive · prompt plain:en |")
+    assert next(line for line in lines if "| baseline |" in line).startswith("| extractive · prompt plain:en (control) |")
     assert report_markdown.answer_table(make_results()) == "No answers were generated: set `generator`."
 
 

@@ -14,10 +14,13 @@ from workbench import metrics, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
+from workbench.metrics_answers import GOLD_METRICS
 from workbench.registry import unknown
 from workbench.report_labels import is_control, labels
 
 MAX_LOST = 0.02  # share of the questions that may lack a score
+
+EXTRACTIVE = "extractive"  # the generator that copies a sentence
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,7 @@ class Row:
     difference: stats.Interval | None  # to the baseline, simultaneous; None for the baseline itself
     tied: bool  # not distinguishable from the best
     best: bool
-
-    @property
-    def control(self) -> bool:
-        return is_control(self.result.settings)
+    control: bool  # should lose
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     wanted = asked.any(axis=1)
     kept = wanted & (scored | ~asked).all(axis=1)
     if not (asked & kept[:, None]).any(axis=0).all():
-        rows = tuple(Row(result, name, stats.NOTHING, None, False, False) for result, name in zip(results, labels(results), strict=True))
+        rows = tuple(
+            Row(result, name, stats.NOTHING, None, False, False, False) for result, name in zip(results, labels(results), strict=True)
+        )
         return Comparison(
             metric, rows, rows[base].label, 0, 0, 1.0, f"{metric}: no question was scored by every candidate, so nothing can be said."
         )
@@ -100,10 +102,20 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
     against_base = _differences(table, asked, [(i, base) for i in range(len(results)) if i != base], clusters, seed)
     tied = _tied(_differences(table, asked, list(itertools.combinations(range(len(results)), 2)), clusters, seed), order[0])
-    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get((i, base)), i in tied, i == order[0]) for i in order)
+    controls = _controls(results, metric)
+    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get((i, base)), i in tied, i == order[0], controls[i]) for i in order)
     lost = float((wanted.sum() - kept.sum()) / wanted.sum())
     sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost)
     return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), lost, sentence)
+
+
+def _controls(results: Sequence[RunResult], metric: str) -> list[bool]:
+    """Tell which candidates should lose; among answers that is the extractive generator too, where others write them."""
+    written = {result.settings.generator for result in results} - {"none", EXTRACTIVE}
+    return [
+        is_control(result.settings) or bool(metric in GOLD_METRICS and written and result.settings.generator == EXTRACTIVE)
+        for result in results
+    ]
 
 
 def linearised(values: np.ndarray, asked: np.ndarray) -> np.ndarray:

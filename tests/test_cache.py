@@ -59,10 +59,10 @@ def test_d24_hit_equals_miss_bit_for_bit(path: Path) -> None:
 def test_d7_warm_rerun_encodes_nothing(path: Path) -> None:
     _, embedder, cache = encode(path)
     assert len(embedder.asked) == 30
-    assert vars(cache.counts) == {"hits": 0, "misses": 30, "damaged": 0, "calls": 1}
+    assert vars(cache.counts) == {"hits": 0, "misses": 30, "damaged": 0, "calls": 1, "completion_hits": 0, "completions": 0}
     _, embedder, cache = encode(path)
     assert embedder.asked == []
-    assert vars(cache.counts) == {"hits": 30, "misses": 0, "damaged": 0, "calls": 0}
+    assert vars(cache.counts) == {"hits": 30, "misses": 0, "damaged": 0, "calls": 0, "completion_hits": 0, "completions": 0}
 
 
 def test_d8_adding_one_text_encodes_one(path: Path) -> None:

@@ -82,8 +82,8 @@ def test_cl5_damaged_rows_are_computed_again_and_counted(path: Path, damage: Cal
     connection.close()
     after, cache = encode(path)
     assert after.tobytes() == before.tobytes()
-    assert vars(cache.counts) == {"hits": 30 - rows, "misses": rows, "damaged": rows, "calls": 1}
-    assert vars(encode(path)[1].counts) == {"hits": 30, "misses": 0, "damaged": 0, "calls": 0}
+    assert vars(cache.counts) == {"hits": 30 - rows, "misses": rows, "damaged": rows, "calls": 1, "completion_hits": 0, "completions": 0}
+    assert vars(encode(path)[1].counts) == {"hits": 30, "misses": 0, "damaged": 0, "calls": 0, "completion_hits": 0, "completions": 0}
 
 
 def test_text_that_is_not_utf8_is_damage_too(path: Path) -> None:
@@ -112,7 +112,7 @@ def test_garbage_files_are_set_aside_and_nothing_is_lost(path: Path) -> None:
 def test_damaged_schema_is_replaced(path: Path, good: bytes, bad: bytes) -> None:
     encode(path)
     path.write_bytes(path.read_bytes().replace(good, bad))
-    assert vars(encode(path)[1].counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1}
+    assert vars(encode(path)[1].counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1, "completion_hits": 0, "completions": 0}
     assert encode(path)[1].counts.hits == 30
     assert len(list(path.parent.glob("*.damaged-*"))) == 1
 
@@ -123,7 +123,7 @@ def test_file_damaged_while_open_is_replaced(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:4096] + os.urandom(path.stat().st_size - 4096))
     after = CachedEmbedder(create_embedder("hash"), cache).encode(TEXTS, "passage")
     assert after.tobytes() == before.tobytes()
-    assert vars(cache.counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1}
+    assert vars(cache.counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1, "completion_hits": 0, "completions": 0}
     assert encode(path)[1].counts.hits == 30
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from small_sweep import tree
 
-from workbench import cli, experiment, report, storage
+from workbench import cli, cli_options, experiment, report, storage
 from workbench.settings import Settings
 
 BASE = ("evaluate", "--dataset", "folder:docs", "--tokenizer", "simple", "--embedder", "hash", "--chunk-size", "8")
@@ -36,8 +36,8 @@ def test_evaluate_prints_settings_data_metrics_audit_and_cache(run: Run) -> None
     assert [line.split()[0] for line in lines if line.endswith("<- primary")] == ["evidence_recall@512t"]
     assert any(line.startswith("  recall@10 ") and line.endswith("n 4") for line in lines)
     assert any(line.startswith("  audit warning: few_clusters: 3 document group") for line in lines)
-    assert re.fullmatch(r"  cache: hits \d+, misses [1-9]\d*, damaged 0, calls 2", lines[-1])
-    assert run(*BASE)[1].splitlines()[-1].endswith("misses 0, damaged 0, calls 0")  # D7
+    assert re.fullmatch(r"  cache: hits \d+, misses [1-9]\d*, damaged 0, calls 2, completion_hits 0, completions 0", lines[-1])
+    assert run(*BASE)[1].splitlines()[-1].endswith("misses 0, damaged 0, calls 0, completion_hits 0, completions 0")  # D7
 
 
 def test_evaluate_as_json_has_the_documented_keys(run: Run) -> None:
@@ -128,7 +128,7 @@ def test_losses_and_audit_errors_have_exit_codes(run: Run, project: Path, monkey
 )
 def test_option_values_are_json_where_they_can_be(text: str, value: Any) -> None:
     given = {"index": {"m": 8}}
-    assert cli._merge_options(given, [f"index.ef={text}", "chunker.x=1"]) == {"index": {"m": 8, "ef": value}, "chunker": {"x": 1}}
+    assert cli_options._merge(given, [f"index.ef={text}", "chunker.x=1"]) == {"index": {"m": 8, "ef": value}, "chunker": {"x": 1}}
     assert given == {"index": {"m": 8}}
 
 
@@ -156,7 +156,7 @@ def test_option_values_are_json_where_they_can_be(text: str, value: Any) -> None
         (["--set", "index.ef"], "--set 'index.ef' must read part.name=value"),
         (["--set", "indx.ef=64"], "unknown options for 'indx'; did you mean 'index'?"),
         (["--index", "hnsw", "--set", "index.eff=64"], "unknown option of index 'hnsw': 'eff'; did you mean 'ef'?"),
-        (["--set", "embedder.api_key=sk-000"], "unknown option of embedder 'hash': 'api_key'"),
+        (["--set", "embedder.api_key=sk-000"], "parameter 'options.embedder.api_key' looks like a secret"),
         (["--dataset", "demo-e"], "unknown data set 'demo-e'; did you mean 'demo-en'?"),
         (["--dataset", "squad:none.json"], "no such file or folder: none.json (looked in "),
         (["--dataset", "docs/kettle.md"], "docs/kettle.md is a file; say what it is: table:docs/kettle.md"),

@@ -59,7 +59,7 @@ def test_an_empty_document_is_a_loss_and_no_document_an_error(run: Run, project:
 def test_models_are_listed_and_missing_ones_named(run: Run) -> None:
     code, out, _ = run("models", "list")
     assert code == 0
-    assert {line.split()[0] for line in out.splitlines()} == set(models.catalogue())
+    assert {line.split()[1] for line in out.splitlines()} == set(models.catalogue())
     assert not any(" here " in line for line in out.splitlines())
     assert "workbench models pull intfloat/multilingual-e5-small" in run("models", "show", "intfloat/multilingual-e5-small")[2]
     code, _, err = run("models", "pull", "BAAI/bge-m3")
@@ -122,7 +122,7 @@ def test_help_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     commands = {line.split()[0]: line for line in out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert list(commands) == ["evaluate", "sweep", "demo", "test", "lab", "data", "models", "cache"]
+    assert list(commands) == ["evaluate", "ask", "sweep", "demo", "test", "lab", "data", "models", "cache"]
     assert all(line.endswith(".") and not line.endswith("...") for line in commands.values())
     out = run("evaluate", "--help")[1]
     fields = set(Settings.model_fields) - {"budgets", "options"}

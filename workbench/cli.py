@@ -1,4 +1,4 @@
-"""The command line: `workbench evaluate | sweep | data | models | cache`, and `demo | test | lab` as in the Makefile.
+"""The command line: `workbench evaluate | ask | sweep | data | models | cache`, and `demo | test | lab` as in the Makefile.
 
 Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
 """
@@ -80,7 +80,7 @@ def evaluate(
     allow_download: options.AllowDownload = False,
     as_json: options.JsonOutput = False,
 ) -> None:
-    """Evaluate one configuration: metrics, intervals, audit; with a generator also its answers."""
+    """Evaluate one configuration: metrics, intervals, audit, answers."""
     from workbench import experiment, report
     from workbench.cli_print import print_result
 
@@ -125,7 +125,7 @@ def ask(
     allow_download: options.AllowDownload = False,
     as_json: options.JsonOutput = False,
 ) -> None:
-    """Answer one question: the six steps, the sources, the answer."""
+    """Answer one question; show the steps and the sources."""
     from workbench.cli_print import print_answer, watch_step
     from workbench.experiment import ask
     from workbench.pipeline import ignore

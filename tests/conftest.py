@@ -1,10 +1,12 @@
 """Fixtures shared by the tests."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes import KEY, FakeServer
 from small_corpus import write_corpus
 from small_sweep import enter_project, run_cli
 
@@ -64,6 +66,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(project: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Give a function that runs a command of the command line in this process: exit code, stdout, stderr."""
     return lambda *arguments: (run_cli(*arguments), *capsys.readouterr())
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let no time pass between attempts; give the seconds that would have."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[FakeServer]:
+    """Give an OpenAI-compatible server on this machine that the environment names."""
+    with FakeServer() as fake:
+        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield fake
 
 
 @pytest.fixture

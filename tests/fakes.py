@@ -13,6 +13,7 @@ import numpy as np
 
 # status (0 hangs up), headers, body (pieces are sent one by one, without a length, and None among them is silence); None never answers
 Reply = tuple[int, Mapping[str, str], bytes | Sequence[bytes | None]] | None
+KEY = "sk-canary-1234567890"  # must turn up nowhere
 DIMENSION = 8
 TINY_LENGTH = 48  # tokens the tiny model reads
 

@@ -5,15 +5,14 @@ What every part that asks a server has in common is in test_endpoint.py.
 
 import json
 import logging
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeServer, embed, embeddings, reply, right, silent
+from fakes import KEY, FakeServer, embed, embeddings, reply, right, silent
 
 from workbench import embedding_openai, registry, storage
 from workbench.cache import Cache, CachedEmbedder
@@ -21,26 +20,8 @@ from workbench.datatypes import WorkbenchError
 from workbench.embedding import create_embedder
 from workbench.endpoint import ATTEMPTS
 
-KEY = "sk-canary-1234567890"
 TEXTS = ["연차는 며칠인가요?", "How many days?", "🎉"]
 RIGHT = embeddings(TEXTS)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no time pass between attempts; give the seconds that would have."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    return slept
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield fake
 
 
 def unit(*texts: str) -> np.ndarray:

@@ -1,40 +1,21 @@
 """What all parts that ask an OpenAI-compatible server have in common: address, key, retries, errors (LM2, SC1, SC3)."""
 
 import logging
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from fakes import DONE, FakeServer, completion, event, hang_up, piece, reply, right, said, silent, streamed
+from fakes import DONE, KEY, FakeServer, completion, event, hang_up, piece, reply, right, said, silent, streamed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.datatypes import WorkbenchError
 from workbench.endpoint import ATTEMPTS, LONGEST_WAIT_SECONDS, Endpoint, EndpointError, NotAskedError, retry_after
 
-KEY = "sk-canary-1234567890"
 QUESTION = [{"role": "user", "content": "연차는 며칠인가요?"}]
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no time pass between attempts; give the seconds that would have."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    return slept
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield fake
 
 
 def send(client: Any, **more: Any) -> Any:

@@ -5,13 +5,12 @@ What every part that asks a server has in common is in test_endpoint.py; budgets
 
 import logging
 import threading
-import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from fakes import DONE, USAGE, FakeServer, completion, event, hang_up, piece, reply, right, said, silent, streamed
+from fakes import DONE, KEY, USAGE, FakeServer, completion, event, hang_up, piece, reply, right, said, silent, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,26 +18,8 @@ from workbench.datatypes import Completion, Conversation, Message
 from workbench.endpoint import ATTEMPTS
 from workbench.generation_openai import OpenAIGenerator
 
-KEY = "sk-canary-1234567890"
 BAD = "야근 수당은 어떻게 계산하나요?"
 GOOD = ("연차는 며칠인가요?", "How many days off do I get?")
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no time pass between attempts; give the seconds that would have."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    return slept
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield fake
 
 
 def conversation(question: str) -> Conversation:

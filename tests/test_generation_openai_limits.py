@@ -2,37 +2,18 @@
 
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from fakes import FakeServer, reply, right, said
+from fakes import KEY, FakeServer, reply, right, said
 
 from workbench import registry, storage
 from workbench.datatypes import Completion, Conversation, Message, WorkbenchError
 from workbench.generation_openai import FAILURES_IN_A_ROW, OpenAIGenerator
 
-KEY = "sk-canary-1234567890"
 BAD = "야근 수당은 어떻게 계산하나요?"
 ECHO = {"error": {"message": f"no, not with {KEY}", "type": KEY, "code": KEY}}
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no time pass between attempts; give the seconds that would have."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    return slept
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[FakeServer]:
-    with FakeServer() as fake:
-        monkeypatch.setenv("OPENAI_BASE_URL", fake.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield fake
 
 
 def conversation(question: str) -> Conversation:

@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from small_corpus import write_corpus
 from small_sweep import enter_project, run_cli
 
 ROOT = Path(__file__).resolve().parent.parent
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to Ctrl-C, and programs inherit that
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,14 @@ def checks(
         for number in range(times):
             records[-1 - number if name == "failed" else number] |= change
     model = LocalModel("acme/writer", "generator", Path("x"), "0", "bf16", languages, 2048, None, "MIT") if languages is not None else None
-    found = audit_answers(answer_details(records), language, model)
-    assert [check.id for check in found] == ["answers_failed", "answers_capped", "contexts_shrunk", "generator_language"]
+    found = audit_answers(answer_details(records) | {"left_out": 0}, language, model)
+    assert [check.id for check in found] == [
+        "answers_failed",
+        "answers_capped",
+        "contexts_shrunk",
+        "answers_left_out",
+        "generator_language",
+    ]
     return {check.id: check for check in found}
 
 

@@ -177,3 +177,21 @@ def test_a_generator_without_a_name_or_with_too_few_completions_is_refused(store
     with pytest.raises(WorkbenchError, match="counting returned 1 completions for 2 conversations; nothing is stored"):
         CachedGenerator(Short(), store).generate([ask("one"), ask("two")])
     assert store.stats() == []
+
+
+def test_after_a_block_that_failed_as_a_whole_the_rest_is_not_asked(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_generation, "GENERATED_AT_ONCE", 4)
+    generator = Counting()
+    found = CachedGenerator(generator, store).generate([ask(f"fail {number:02}") for number in range(11)])
+    assert len(generator.asked) == 4
+    reasons = ["no"] * 4 + ["not asked: all of 4 conversations before failed, the last: no"] * 7
+    assert sorted(completion.error for completion in found) == reasons
+    assert store.stats() == []
+
+
+def test_what_was_found_too_long_is_not_measured_again(store: Cache) -> None:
+    cached = CachedGenerator(Counting(), store)
+    assert cached.overflows([ask("long"), ask("short")]) == [7, 0]
+    again = Counting()
+    assert CachedGenerator(again, store).overflows([ask("long"), ask("short"), ask("long")]) == [7, 0, 7]
+    assert again.measured == 0

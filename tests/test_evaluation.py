@@ -214,7 +214,7 @@ def test_unknown_metric_names_the_nearest(result: RunResult) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "result of format 99, this version reads 1"),
+        ({"format": 99}, "result of format 99, this version reads 2"),
         ({"scores": {"recall@1": [1.0]}}, "scores and questions differ in number"),
         ({"clusters": ["a"]}, "scores and questions differ in number"),
         ({"asked": {"recall@1": "101"}}, "scores and questions differ in number"),

@@ -163,6 +163,27 @@ def test_answers_need_no_evidence(tmp_path: Path) -> None:
         run(settings(f"folder:{tmp_path}", generator="none"))
 
 
+def test_a_filter_leaves_out_unanswerable_questions_that_it_cannot_search_for(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("---\npolicy: p\n---\n# Snow\n\nSnow is white.", encoding="utf-8")
+    known = {"id": "q", "question": "Is snow white?", "answers": ["white"], "metadata": {"policy": "p"}}
+    known["evidence"] = [[{"document": "a", "quote": "Snow is white."}]]
+    questions = [known, {"id": "u", "question": "Why?", "unanswerable": True}]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+    result = run(settings(f"folder:{tmp_path}", filter="policy"))
+    assert [record["id"] for record in result.answers] == ["q"]
+    assert levels(result.audit)["answers_left_out"] == "warning"
+    with pytest.raises(WorkbenchError, match="give the value: --filter policy:VALUE"):
+        ask("Why?", settings(f"folder:{tmp_path}", filter="policy"))
+
+
+def test_edited_rules_show_in_the_result(small, tmp_path: Path) -> None:
+    rules, prints = tmp_path / "rules.yaml", set()
+    for word in ("x", "y"):
+        rules.write_text(f"- {{name: hide, pattern: 'leave', action: replace, text: {word}}}\n", encoding="utf-8")
+        prints.add(run(settings(small("en"), rules=str(rules), answers=2)).details["answers"]["rules"])
+    assert len(prints) == 2
+
+
 # --- settings -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +207,7 @@ def test_answer_settings_are_resolved_and_have_no_effect_without_a_generator(sma
         ({"generator": "extractive:x"}, "generator 'extractive' takes no argument"),
         ({"prompt": "plian"}, r"unknown prompt 'plian'; did you mean 'plain'\?"),
         ({"prompt": "plain:kr"}, "unknown language of prompt 'plain'"),
-        ({"rules": "no/such.yaml"}, "no such file"),
+        ({"rules": "no/such.yaml"}, "no such rules file: no/such.yaml"),
         ({"primary": "answer_f2"}, r"unknown metric 'answer_f2'; did you mean 'answer_f1'\?"),
         ({"primary": "answer_f1", "generator": "none"}, "answer metrics need a generator"),
         ({"options": {"generator": {"max_new_token": 3}}}, "generator 'extractive' has no options"),

@@ -224,7 +224,7 @@ def test_rules_see_refusals_and_may_refuse() -> None:
 
 def test_notes_never_quote_the_answer() -> None:
     loop = "My number is 123-4567. " * 3
-    processed = postprocess(f"<think>123-4567</think>Answer: {loop}\nUser: 123-4567", 0, [HIDE])
+    processed = postprocess(f"<think>123-4567</think>Answer: {loop}\nQuestion: 123-4567", 0, [HIDE])
     assert processed.text == "My number is [hidden]."
     assert len(processed.notes) == 5
     assert "4567" not in repr(processed)
@@ -264,3 +264,28 @@ def test_a_long_text_does_not_hang(piece: str) -> None:
     started = time.perf_counter()
     postprocess(piece * (60_000 // len(piece)), 5)
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Revenue by quarter:\nQ1: 5 million\nQ2: 6 million",
+        "매출:\nQ1: 5억\nQ2: 6억",
+        "Log in with:\nUser: admin\nPassword: x",
+        "신청 정보는 다음과 같습니다.\n사용자: 홍길동\n금액: 5원",
+    ],
+)
+def test_lines_that_only_look_like_a_turn_stay(text: str) -> None:
+    assert clean_up(text) == (text, ())
+
+
+@pytest.mark.parametrize("marker", ["<|assistant|>\n", "<|im_start|>assistant\n", "<start_of_turn>model\n"])
+def test_a_role_marker_in_front_is_removed_and_the_answer_stays(marker: str) -> None:
+    assert clean_up(f"{marker}The fee is 5 won.")[0] == "The fee is 5 won."
+
+
+def test_white_space_after_a_label_takes_no_long_time() -> None:
+    start = time.process_time()
+    without_citations("[ref" + " " * 20_000 + "x")
+    postprocess("[ref" + " " * 20_000 + "x", 3)
+    assert time.process_time() - start < 5  # it was quadratic: a minute

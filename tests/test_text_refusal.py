@@ -134,3 +134,16 @@ def test_spans_of_documents_are_hardly_ever_refusals(shared_data: Path) -> None:
     sentences = {text for row in pairs for text in row[5:7]}
     assert len(sentences) > 2000
     assert sum(map(is_refusal, sentences)) <= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "계약서에 명시되어 있지 않은 사항은 민법에 따릅니다.",
+        "약관에 규정되지 않은 사항은 관계 법령을 적용한다.",
+        "확인할 수 없는 부분은 담당자가 직접 방문해 조사합니다.",
+        "The document does not have to be signed.",
+    ],
+)
+def test_rules_for_what_is_not_stated_are_answers(text: str) -> None:
+    assert not is_refusal(text)

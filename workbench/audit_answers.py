@@ -11,17 +11,22 @@ from workbench.models import LocalModel
 
 MAX_FAILED = 0.02  # share of the questions asked
 MAX_CAPPED = 0.1
+MOST_REASONS = 3  # shown
 
 
 def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel | None) -> tuple[Check, ...]:
     """Return one Check for each fault that answers can have; `details` are those of evaluation_answers.answer_details."""
     failed, answered = sum(details["failed"].values()), details["answered"]
-    reasons = "; ".join(f"{count} × {reason}" for reason, count in details["failed"].items())
+    listed = [f"{count} × {reason}" for reason, count in details["failed"].items()]
+    reasons = "; ".join([*listed[:MOST_REASONS], *[f"{len(listed) - MOST_REASONS} other reasons"] * (len(listed) > MOST_REASONS)])
     unanswered = f"{failed} of {failed + answered} questions have no answer: {reasons}" if failed else ""
     capped = f"{details['capped']} of {answered} answers were cut by max_new_tokens"
     cut = f"{capped}: raise it (--set generator.max_new_tokens=…)" if details["capped"] > MAX_CAPPED * answered else ""
     shrunk = details["shrunk"]
     smaller = f"{shrunk} of {answered} contexts were shrunk to fit the generator's window, so their budget is smaller" if shrunk else ""
+    left_out = (
+        f"{details['left_out']} questions lack the metadata that the filter asks for, and were not asked" if details["left_out"] else ""
+    )
     known = model.languages if model else ()
     foreign = model and known and language not in known and "multilingual" not in known
     mismatch = f"the data is {language!r}, but {model.name} is made for {', '.join(known)}" if model and foreign else ""
@@ -31,5 +36,6 @@ def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel |
         ),
         outcome("answers_capped", cut, "warning", capped),
         outcome("contexts_shrunk", smaller, "warning", "every context has its full budget"),
+        outcome("answers_left_out", left_out, "warning", "every question could be asked"),
         outcome("generator_language", mismatch, "warning", "nothing speaks against the generator's languages"),
     )

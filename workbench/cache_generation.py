@@ -45,6 +45,11 @@ class CachedGenerator:
             fresh = dict(zip([key for key, _ in block], self._ask([conversation for _, conversation in block]), strict=True))
             self._store(fresh)
             found |= fresh
+            errors = [completion.error for completion in fresh.values() if completion.finish_reason == "error"]
+            if len(errors) == len(block):  # a server that is down, or prompts that are all too long: the rest are no shorter
+                reason = f"not asked: all of {len(block)} conversations before failed, the last: {errors[-1]}"
+                found |= {key: Completion("", "error", error=reason) for key in missing if key not in found}
+                break
         return [found[key] for key in keys]
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
@@ -63,12 +68,19 @@ class CachedGenerator:
         return completion
 
     def overflows(self, conversations: Sequence[Conversation]) -> list[int]:
-        """Return how many tokens too long each conversation is; what was completed before fits, so the model's tokenizer stays unloaded."""
+        """Return how many tokens too long each conversation is; what was completed or measured before loads no tokenizer."""
+        if self._sampled:
+            return self.generator.overflows(conversations)
         keys = [self._key(conversation) for conversation in conversations]
-        known = {} if self._sampled else self._known(keys)
-        unknown = [conversation for key, conversation in zip(keys, conversations, strict=True) if key not in known]
-        over = iter(self.generator.overflows(unknown) if unknown else ())
-        return [0 if key in known else next(over) for key in keys]
+        names = {key: fingerprint([key, "overflow"]) for key in keys}
+        measured = self.cache.get(list(names.values()))
+        over = dict.fromkeys(self._known(keys), 0) | {key: int(measured[name]) for key, name in names.items() if name in measured}
+        unknown = {key: conversation for key, conversation in zip(keys, conversations, strict=True) if key not in over}
+        if unknown:
+            fresh = dict(zip(unknown, self.generator.overflows(list(unknown.values())), strict=True))
+            self.cache.put("overflow", str(self.fingerprint["name"]), [(names[key], b"%d" % tokens) for key, tokens in fresh.items()])
+            over |= fresh
+        return [over[key] for key in keys]
 
     def _key(self, conversation: Conversation) -> str:
         messages = [[message.role, message.content] for message in conversation.messages]

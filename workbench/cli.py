@@ -126,7 +126,7 @@ def ask(
     as_json: options.JsonOutput = False,
 ) -> None:
     """Answer one question; show the steps and the sources."""
-    from workbench.cli_print import print_answer, watch_step
+    from workbench.cli_print import print_answer, shown, watch_step
     from workbench.experiment import ask
     from workbench.pipeline import ignore
 
@@ -137,7 +137,7 @@ def ask(
         question,
         settings,
         watch=ignore if as_json else partial(watch_step, streamed=stream),
-        say=partial(typer.echo, nl=False) if stream and not as_json else None,
+        say=(lambda text: typer.echo(shown(text), nl=False)) if stream and not as_json else None,
         cached=not no_cache,
         allow_download=allow_download,
     )

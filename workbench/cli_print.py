@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -89,14 +90,19 @@ def _spent(completion: Completion) -> str:
     return ", ".join(filter(None, (completion.error or completion.finish_reason, counts)))
 
 
+def shown(text: str) -> str:
+    """Return untrusted text without the control characters that a terminal would obey."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
 def print_answer(answer: Answer) -> None:
     """Print the passages that the generator saw, those cited marked, and the answer."""
     typer.echo("\nsources" + " (* cited)" * bool(answer.citations))
     for number, passage in enumerate(answer.passages, start=1):
         mark = "*" if number in answer.citations else " "
         text = " ".join(passage.text.split())
-        typer.echo(f" {mark}[{number}] {passage.title or passage.span.document_id}: {text[:SOURCE]}{'…' * (len(text) > SOURCE)}")
-    typer.echo(f"\nanswer{' (a refusal)' * answer.refused}\n{answer.text}")
+        typer.echo(shown(f" {mark}[{number}] {passage.title or passage.span.document_id}: {text[:SOURCE]}{'…' * (len(text) > SOURCE)}"))
+    typer.echo(f"\nanswer{' (a refusal)' * answer.refused}\n{shown(answer.text)}")
 
 
 def print_leaderboard(name: str, comparison: Comparison) -> None:

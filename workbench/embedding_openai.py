@@ -51,6 +51,10 @@ class OpenAIEmbedder:
         by_index = {str(getattr(item, "index", None)): getattr(item, "embedding", None) for item in data}
         rows = [by_index.get(str(index)) for index in range(len(texts))]
         for row, text in zip(rows, texts, strict=True):
-            if not isinstance(row, list) or not row or not all(isinstance(value, (int, float)) for value in row):
+            if (
+                not isinstance(row, list)
+                or not row
+                or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in row)
+            ):
                 raise WorkbenchError(f"{self._endpoint.server} sent no list of numbers as the embedding of {text[:80]!r}")
         return rows

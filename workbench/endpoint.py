@@ -46,10 +46,14 @@ class EndpointError(WorkbenchError):
     """Say why a request failed.
 
     `transient`: asking again may help, after `wait` seconds where the server said so. `hopeless`: every other request would fail like this.
+    `own`: the fault lies in what was asked, and tells nothing of other requests.
     """
 
-    def __init__(self, message: str, *, transient: bool = False, wait: float | None = None, hopeless: bool = False) -> None:
+    def __init__(
+        self, message: str, *, transient: bool = False, wait: float | None = None, hopeless: bool = False, own: bool = False
+    ) -> None:
         super().__init__(message)
+        self.own = own
         self.transient = transient
         self.wait = wait
         self.hopeless = hopeless
@@ -67,7 +71,8 @@ class Endpoint:
         self.timeout = timeout
         self.base_url = _base_url()
         self.server = f"the server at {self.base_url}"
-        _key()
+        if _key() in self.base_url.removeprefix("http"):
+            raise WorkbenchError("OPENAI_BASE_URL holds the key of OPENAI_API_KEY, and it is stored with results; take the key out of it")
 
     @functools.cached_property
     def client(self) -> Any:
@@ -151,7 +156,7 @@ class Endpoint:
             return EndpointError(f"{self.server} {HOPELESS[status].format(model=self.model)}", hopeless=True)
         message = f"{self.server} answered {status} for model {self.model!r}"
         if status == 400 and TOO_LONG.search(str(error.body)):
-            return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less")
+            return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less", own=True)
         refused = str(error.param)
         if status == 400 and refused in REFUSABLE:
             return EndpointError(f"{message}: it refuses {refused}; {REFUSABLE[refused]}")

@@ -22,7 +22,7 @@ from workbench.storage import read_json, write_json
 from workbench.tokens import TokenTable
 
 RANKS = (1, 3, 5, 10)
-FORMAT = 1  # of result files
+FORMAT = 2  # of result files
 FAILURES = 3  # questions and hits shown in full
 EXCERPT = 600  # characters
 PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")

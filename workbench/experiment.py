@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ from workbench.experiment_data import NONE, Prepared, describe_data, prepare, pr
 from workbench.metrics_answers import score_answers
 from workbench.packing import Context
 from workbench.pipeline import Watch, ignore, retrieve_to_fill
+from workbench.retrieval import question_keys
 from workbench.settings import Settings
-from workbench.storage import cache_file
+from workbench.storage import cache_file, fingerprint
 
 __all__ = ["ask", "describe_data", "grid", "prepare", "probe_latency", "run"]
 
@@ -89,11 +90,16 @@ def run(settings: Settings, *, cached: bool = True, allow_download: bool = False
 
 
 def _drawn(settings: Settings, prepared: Prepared) -> list[int]:
-    """Return the rows of the questions to answer: none without a generator, all where `answers` is 0, else a sample drawn by seed."""
+    """Return the rows of the questions to answer: none without a generator, all where `answers` is 0, else a sample drawn by seed.
+
+    Questions without evidence that lack what the filter asks of them cannot be searched for, and are left out.
+    """
     if settings.generator == NONE or not prepared.dataset.examples:
         return []
-    count = settings.answers or len(prepared.dataset.examples)
-    drawn = {example.id for example in data.sample(prepared.dataset, count, settings.seed).examples}
+    keys = question_keys(settings.filter)
+    askable = [example for example in prepared.dataset.examples if example.evidence or all(key in example.metadata for key in keys)]
+    sample = data.sample(replace(prepared.dataset, examples=tuple(askable)), settings.answers or len(askable) or 1, settings.seed)
+    drawn = {example.id for example in sample.examples}
     return [row for row, example in enumerate(prepared.dataset.examples) if example.id in drawn]
 
 
@@ -150,6 +156,7 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
 def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Sequence[int]) -> Scores:
     """Answer the drawn questions from the hits found for them, score and audit the answers."""
     assert parts.pipeline
+    settings = parts.settings
     size = len(prepared.dataset.examples)
     examples = [prepared.dataset.examples[row] for row in rows]
     answers = parts.pipeline.answer_from(examples, [found[row][0] for row in rows], [found[row][1] for row in rows])
@@ -157,7 +164,7 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
         raise WorkbenchError(f"none of {len(answers)} questions was answered: {answers[0].error}")
     values, asked = score_answers(examples, answers, prepared.language, parts.pipeline.prompt.citations)
     records = tuple(answer_record(example, answer) for example, answer in zip(examples, answers, strict=True))
-    details = answer_details(records)
+    details = answer_details(records) | {"left_out": _left_out(settings, prepared)}
     generator = _inner(parts.pipeline.generator, "generator")
     model = getattr(generator, "model", None)
     return Scores(
@@ -165,8 +172,15 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
         {metric: spread(mask, rows, size) == 1 for metric, mask in asked.items()},
         audit_answers(details, prepared.language, model if isinstance(model, models.LocalModel) else None),
         records,
-        details | {"generator_precision": getattr(generator, "precision", None), "prompt": parts.pipeline.prompt.fingerprint[:12]},
+        details
+        | {"generator_precision": getattr(generator, "precision", None), "prompt": parts.pipeline.prompt.fingerprint[:12]}
+        | {"rules": fingerprint([rule.model_dump() for rule in parts.pipeline.rules])[:12] if parts.pipeline.rules else None},
     )
+
+
+def _left_out(settings: Settings, prepared: Prepared) -> int:
+    keys = question_keys(settings.filter)
+    return sum(not example.evidence and any(key not in example.metadata for key in keys) for example in prepared.dataset.examples)
 
 
 def _inner(part: Any, name: str) -> Any:
@@ -187,7 +201,7 @@ def grid(settings: Settings, *, cached: bool = True, allow_download: bool = Fals
     for values in itertools.product(*fields.values()):
         point = settings.replace(**dict(zip(fields, values, strict=True)))
         check_parts(point)
-        key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer)
+        key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer, point.generator == NONE)
         if key not in shared:
             shared[key] = prepare(point, allow_download)
         resolved = resolve(point, shared[key])
@@ -234,6 +248,8 @@ def ask(
     check_parts(settings)
     prepared = prepare_documents(settings, allow_download)
     settings = resolve(settings, prepared)
+    if keys := question_keys(settings.filter):
+        raise WorkbenchError(f"a question asked here has no metadata to filter by; give the value: --filter {keys[0]}:VALUE")
     if settings.generator == NONE:
         raise WorkbenchError("ask needs a generator: --generator extractive, hf:MODEL or openai:MODEL")
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import metrics, storage
+from workbench import metrics
 from workbench.cache import Cache, CachedEmbedder
 from workbench.cache_generation import CachedGenerator
 from workbench.chunking import CHUNKERS, chunk_documents, create_chunker
@@ -19,7 +19,7 @@ from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES
 from workbench.pipeline import Pipeline
 from workbench.pipeline_rules import load_rules
-from workbench.prompting import load_prompt, resolve_prompt
+from workbench.prompting import load_prompt, locate, resolve_prompt
 from workbench.registry import split_spec, unknown
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
 from workbench.settings import ANSWER_FIELDS, Settings
@@ -96,7 +96,8 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     known = metrics.metric_names(rank_cutoffs(settings.top_k), settings.budgets, gold, answers=not silent)
     if settings.primary == "auto":
         retrieval = f"ndcg@{min(10, settings.top_k)}" if gold else f"{metrics.BUDGET_METRIC}@{fitting}t"
-        changes["primary"] = retrieval if prepared.scored.examples or silent else "answer_f1"
+        answered = "answer_f1" if any(example.answers for example in prepared.dataset.examples) else "refusal_recall"
+        changes["primary"] = retrieval if prepared.scored.examples or silent else answered
     else:
         metrics.check_metric(settings.primary, known)
     return settings.replace(**changes)
@@ -140,6 +141,6 @@ def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_dow
             settings.top_k,
             settings.answer_budget,
             settings.shrink_context,
-            load_rules(storage.home() / settings.rules) if settings.rules else (),
+            load_rules(locate(settings.rules, "rules")) if settings.rules else (),
         )
     return Parts(settings, chunks, embedding_texts(chunks, settings.header == "title"), sizes, embedder, retriever, pipeline)

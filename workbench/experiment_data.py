@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench import data
 from workbench.datatypes import Dataset, WorkbenchError
+from workbench.pipeline import preprocess
 from workbench.settings import Settings
 from workbench.text import guess_language
 from workbench.tokens import TokenTable, load_tokenizer, token_tables
@@ -34,7 +35,8 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
     Raise WorkbenchError when there is no question, or when answerable questions come without evidence (answers, where a generator is set);
     all unanswerable is fine.
     """
-    dataset = loaded = data.load(settings.dataset)
+    loaded = data.load(settings.dataset)
+    dataset = replace(loaded, examples=tuple(map(preprocess, loaded.examples)))
     others: list[Dataset] = []
     if settings.split != "all":
         parts = data.split(dataset, seed=settings.seed)

@@ -151,8 +151,11 @@ class OpenAIGenerator:
             for event in events:
                 usage = getattr(event, "usage", None) or usage
                 choice = self._only_choice(event)  # None in an event that only tells the usage
-                finish = finish or getattr(choice, "finish_reason", None)
+                ending = getattr(choice, "finish_reason", None)
                 content = getattr(getattr(choice, "delta", None), "content", None)
+                if finish and (content or ending not in (None, finish)):
+                    raise self._fault("went on after it had finished the text")
+                finish = finish or ending
                 if content is None:
                     continue
                 if not isinstance(content, str):
@@ -179,7 +182,7 @@ class OpenAIGenerator:
         """Build the completion of a whole text; raise EndpointError for any other."""
         if finish not in ("stop", "length"):
             known = ENDINGS.get(finish) if isinstance(finish, str) else None
-            raise self._fault(known or "gave a reason to finish that we do not know")
+            raise self._fault(known or "gave a reason to finish that we do not know", own=finish == "content_filter")
         if content is None:
             raise self._fault("sent no text (null); a model that reasons first may need a larger generator.max_new_tokens")
         if not isinstance(content, str):
@@ -198,8 +201,8 @@ class OpenAIGenerator:
             )
         return Completion(unicodedata.normalize("NFC", content), finish, prompt_tokens, completion_tokens, seconds)
 
-    def _fault(self, what: str) -> EndpointError:
-        return EndpointError(f"{self._endpoint.server} {what}")
+    def _fault(self, what: str, own: bool = False) -> EndpointError:
+        return EndpointError(f"{self._endpoint.server} {what}", own=own)
 
 
 class _Gate:
@@ -242,8 +245,8 @@ class _Gate:
             self.works, self._failures = True, 0
 
     def failed(self, error: EndpointError) -> None:
-        """Close the gate after an error that all would meet, or too many in a row; a conversation not asked tells nothing."""
-        if isinstance(error, NotAskedError):
+        """Close the gate after an error that all would meet, or too many in a row; one not asked, or at fault itself, tells nothing."""
+        if isinstance(error, NotAskedError) or error.own:
             return
         with self._lock:
             self.works, self._failures = False, self._failures + 1

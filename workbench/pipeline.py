@@ -121,15 +121,19 @@ class Pipeline:
         return Augmented(self.prompt.render(example.question, self.passages(context)), context)
 
     def _fit(self, example: Example, whole: Augmented, over: int) -> Augmented:
-        item = whole
-        while over and self.shrink and item.context.tokens:
-            tokens = max(0, item.context.tokens - max(over, item.context.tokens // 20))  # the generator counts in other tokens
-            item = self._ask(example, whole.context.within(tokens, self.tables))
-            over = self.generator.overflows([item.conversation])[0]
-        if over:
-            return replace(item, error=self._too_long(example, item, over))
-        text = f"shrunk from {whole.context.tokens} to {item.context.tokens} tokens to fit the generator's window"
-        return replace(item, notes=(Note("context", text),))
+        """Return the question with the largest context that fits, found by bisection: the generator counts in tokens of its own."""
+        fitting, low, high = None, 0, whole.context.tokens if self.shrink else 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            item = self._ask(example, whole.context.within(middle, self.tables))
+            if self.generator.overflows([item.conversation])[0]:
+                high = middle - 1
+            else:
+                low, fitting = middle, item
+        if fitting is None:
+            return replace(whole, error=self._too_long(example, whole, over))
+        text = f"shrunk from {whole.context.tokens} to {fitting.context.tokens} tokens to fit the generator's window"
+        return replace(fitting, notes=(Note("context", text),))
 
     def _too_long(self, example: Example, item: Augmented, over: int) -> str:
         count = counter(self.tokenizer)

@@ -61,7 +61,12 @@ _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | 
 _THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _TURN = re.compile(
     r"<\|(?:im_start|im_end|endoftext|eot_id|start_header_id|end|user|assistant|system)\|>|<(?:start|end)_of_turn>"
-    r"|\n[^\S\n]*(?:#{1,6}[^\S\n]*|\*\*)?(?:question|q|질문|user|사용자|human)(?:[^\S\n]*\d+)?(?:\*\*)?[^\S\n]*[:：]",
+    r"|\n[^\S\n]*(?:#{1,6}[^\S\n]*|\*\*)?(?:(?:question|질문)(?:[^\S\n]*\d+)?|q|human)(?:\*\*)?[^\S\n]*[:：]"
+    r"|\n[^\S\n]*(?:user|사용자)[^\S\n]*[:：](?=.*\n[^\S\n]*(?:assistant|answer|답변|a)[^\S\n]*[:：])",  # "User: admin" may be an answer
+    re.IGNORECASE | re.DOTALL,
+)
+_ROLE = re.compile(
+    r"(?:(?:<\|(?:im_start|start_header_id)\|>|<start_of_turn>)\s*(?:assistant|model)?(?:<\|end_header_id\|>)?|<\|assistant\|>)\s*",
     re.IGNORECASE,
 )
 _NAME = r"(?:(?:the |final )?answer|(?:최종 ?)?답변|정답|답|assistant)"
@@ -95,6 +100,8 @@ def clean_up(text: str) -> tuple[str, tuple[str, ...]]:
 def _changes(text: str) -> Iterator[tuple[str, str]]:
     """Give the ways to clean a text; one that finds nothing to do gives the text itself."""
     yield "cut a thought", _THOUGHT_END.split(_THOUGHT.sub("", text))[-1]  # some chat templates open the thought in the prompt
+    role = _ROLE.match(text)
+    yield "removed a role marker in front", text[role.end() :] if role else text
     turn = _TURN.search(text)
     yield "cut a new turn", text[: turn.start()] if turn else text
     label = _LABEL.match(text)
@@ -134,13 +141,13 @@ _NUMBER = r"(?:0?[1-9]|[1-9][0-9])(?![0-9])"
 _LABEL_OF_PASSAGE = r"(?:문서|지문|출처|자료|근거|본문|참고|passages?|documents?|docs?|sources?|references?|ref)\.?"
 _LIST = rf"{_NUMBER}번?(?:\s*(?:[,;·~–-]|and|및|와|과)\s*(?:{_LABEL_OF_PASSAGE}\s*)?{_NUMBER}번?)*"
 _MARKER = (
-    rf"[\[【［](?:\^|(?:{_LABEL_OF_PASSAGE}\s*[:：]?\s*)*#?){_LIST}(?:†[^\]】］\n]*)?[\]】］]"
-    rf"|\((?:{_LABEL_OF_PASSAGE}\s*[:：]?\s*)+#?{_LIST}\)"
+    rf"[\[【［](?:\^|(?:{_LABEL_OF_PASSAGE}\s*+[:：]?\s*+)*#?){_LIST}(?:†[^\]】］\n]*)?[\]】］]"
+    rf"|\((?:{_LABEL_OF_PASSAGE}\s*+[:：]?\s*+)+#?{_LIST}\)"
 )
 _CODE = r"```.*?```|`[^`\n]*`"
 _MARKER_OR_CODE = re.compile(rf"{_CODE}|(?P<marker>{_MARKER})", re.DOTALL | re.IGNORECASE)
 _MARKERS_OR_CODE = re.compile(
-    rf"{_CODE}|(?P<marker>[^\S\n]*(?:{_MARKER})(?:[^\S\n]*[,;·]?[^\S\n]*(?:{_MARKER}))*)", re.DOTALL | re.IGNORECASE
+    rf"{_CODE}|(?P<marker>(?<![^\S\n])[^\S\n]*(?:{_MARKER})(?:[^\S\n]*[,;·]?[^\S\n]*(?:{_MARKER}))*)", re.DOTALL | re.IGNORECASE
 )
 _RANGE = re.compile(r"([0-9]+)번?(?:\s*[~–-]\s*([0-9]+))?")
 

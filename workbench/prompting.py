@@ -176,17 +176,18 @@ def load_prompt(spec: str, language: str) -> Prompt:
     """
     full = resolve_prompt(spec, language)
     name, argument = full.split(":", 1)
-    path = _locate(argument) if name == "file" else FOLDER / f"{name}.{argument}.md"
+    path = locate(argument, "prompt") if name == "file" else FOLDER / f"{name}.{argument}.md"
     template = read_template(path, f"prompt {full!r}")
     return Prompt(**template.front, fingerprint=template.fingerprint, source=f"prompt {full!r}", sections=template.sections)
 
 
-def _locate(argument: str) -> Path:
+def locate(argument: str, what: str) -> Path:
+    """Return the file that a setting names: relative paths count from the current folder, then from the project's folder."""
     folders = dict.fromkeys((Path.cwd(), storage.home()))
     paths = [Path(os.path.join(folder, os.path.expanduser(argument))) for folder in folders]
     found = next((path for path in paths if os.path.exists(path)), None)
     if found is None:
-        raise WorkbenchError(f"no such prompt file: {argument} (looked in {' and '.join(map(str, folders))})")
+        raise WorkbenchError(f"no such {what} file: {argument} (looked in {' and '.join(map(str, folders))})")
     if not found.is_file():
-        raise WorkbenchError(f"prompt 'file:{argument}' is a folder or device, not a template file")
+        raise WorkbenchError(f"the {what} file {argument} is a folder or device")
     return found

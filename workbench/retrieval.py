@@ -29,11 +29,21 @@ def nfc(value: Any) -> str:
     return unicodedata.normalize("NFC", str(value))
 
 
+def filter_conditions(spec: str) -> list[tuple[str, str | None]]:
+    """Cut a filter into keys with their values; None takes the value from the question."""
+    return [registry.split_spec(part.strip()) for part in nfc(spec).split(",") if part.strip()]
+
+
+def question_keys(spec: str) -> list[str]:
+    """Return the metadata that a filter takes from each question."""
+    return [key for key, value in filter_conditions(spec) if value is None]
+
+
 class MetadataFilter:
     """Keep the chunks whose metadata equals a value: "title" takes it from the question, "title:Some value" gives it; "a,b" needs both."""
 
     def __init__(self, spec: str, chunks: Sequence[Chunk]) -> None:
-        self.conditions = [registry.split_spec(part.strip()) for part in nfc(spec).split(",") if part.strip()]
+        self.conditions = filter_conditions(spec)
         self._rows: dict[str, dict[str, np.ndarray]] = {}
         for key, _ in self.conditions:
             rows = defaultdict(list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import re
 import shlex
 import shutil
@@ -23,7 +24,7 @@ from workbench.experiment_build import check_parts, resolve
 from workbench.experiment_data import NONE, Prepared, corpus_language
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.pipeline_rules import load_rules
-from workbench.prompting import load_prompt
+from workbench.prompting import load_prompt, locate
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
 from workbench.tokens import SimpleTokenizer
@@ -130,14 +131,16 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
         dataset = data.load(settings.dataset)
         known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, corpus_language(dataset))
     settings = resolve(settings, known[settings.dataset])
-    parts = (registry.split_spec(spec) for spec in (settings.embedder, settings.generator))
+    parts = [registry.split_spec(spec) for spec in (settings.embedder, settings.generator)]
     names = [model or "" for part, model in parts if part in ("st", "hf")]
     names += [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
     prints = [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
+    if any(part == "openai" for part, _ in parts):
+        prints.append(os.environ.get("OPENAI_BASE_URL", ""))
     if settings.generator != NONE:
         prints.append(load_prompt(settings.prompt, known[settings.dataset].language).fingerprint)
     if settings.rules:
-        prints.append(storage.fingerprint([rule.model_dump() for rule in load_rules(storage.home() / settings.rules)]))
+        prints.append(storage.fingerprint([rule.model_dump() for rule in load_rules(locate(settings.rules, "rules"))]))
     return prints
 
 

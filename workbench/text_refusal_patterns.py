@@ -56,7 +56,7 @@ _ENGLISH = {
     "INSOURCE": rf"(?:in|by|from|within|with|on|using|under|of|given) (?:[\w'-]+ ){{0,5}}?(?:{_PASSAGE}|{_WORK})\b",
     "TELL": r"(?:mention|state|specify|specifies|say|indicate|tell|discuss|discusses|address|addresses|describe|explain|disclose|clarify"
     r"|clarifies|name|identify|identifies|reveal|refer)s?\b",
-    "HOLD": r"(?:contain|provide|include|give|offer|have|hold|list|supply|present|cover|answer|support|show|make)s?\b",
+    "HOLD": r"(?:contain|provide|include|give|offer|have|hold|list|supply|present|cover|answer|support|show|make)s?\b(?! to\b)",
     "SAID": _SAID,
     "GIVEN": rf"(?:{_SAID}|given|provided|included|listed|available|contained|found|answered|covered|named|present|known|there|in)",
     "FIND": r"(?:determine|tell|say|know|answer|establish|infer|conclude|identify|find|give|provide|state|locate|confirm|verify)\b",
@@ -155,7 +155,7 @@ ENGLISH_LEAD = re.compile(
 
 _E = (  # endings of 없-, 않- and the like: of sentences, of clauses that go on, of nouns that sum up
     r"(?:[었았]?(?:습니다만?|다|어요|아요|음|네요|군요|지요|죠|는데요|거든요|구요|고요|지만|으나|으며|고|는데|으므로|으니까?|기때문에|기에)|는다"
-    r"|[어아]서?|[은는](?:것같|듯|것으로|상태|상황|질문|부분|사항)[가-힣]*|을것같[가-힣]*)"
+    r"|[어아]서?|[은는](?:것같|듯|것으로)[가-힣]*|[은는](?:상태|상황|질문|부분|사항)(?:입니다|이다|임|이에요|이며|이고|이므로|이라|이지만)?|을것같[가-힣]*)"
 )
 _NO = f"없{_E}"
 _HADA = r"(?:합니다|하다|해요|함|하여|해서?|하므로|하며|하지만|하기때문에|입니다)?"

@@ -14,15 +14,16 @@ from workbench.retrieval import default_tokeniser
 from workbench.text import TOKENISERS, guess_language, sentences
 
 REFUSALS = {"en": "The passages do not say.", "ko": "문서에서 답을 찾을 수 없습니다."}
+LARGEST = 1e300  # whole numbers can be larger than any float
 _HEADING = re.compile(r"#{1,6}\s|[^\n]*\n\|[-:| ]+$", re.MULTILINE)  # of a section, or of a table: the row above its rule
 
 
 def check_number(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
     """Raise WorkbenchError for an option of a generator that is no finite number, no whole number, or out of its range."""
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if not fits or value == math.inf:
-        between = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
-        raise WorkbenchError(f"generator.{name} {value!r} must be a {'whole ' if whole else ''}number {between}")
+    if not fits or (not whole and value >= LARGEST):
+        between = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}" if low > -math.inf else ""
+        raise WorkbenchError(f"generator.{name} {value!r} must be a {'whole ' if whole else ''}number {between}".rstrip())
 
 
 class ExtractiveGenerator:

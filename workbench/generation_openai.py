@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from workbench import registry
-from workbench.datatypes import Completion, Conversation, WorkbenchError
+from workbench.datatypes import Completion, Conversation
 from workbench.endpoint import Endpoint, EndpointError, NotAskedError
+from workbench.generation import check_number
 
 FAILURES_IN_A_ROW = 5  # conversations, then the rest is not asked
 CAP_PARAMETERS = ("max_tokens", "max_completion_tokens")
@@ -49,14 +50,14 @@ class OpenAIGenerator:
     ) -> None:
         for package in ("openai", "stamina"):
             registry.require(package, "openai", f"generator 'openai:{argument}'")
-        _check("max_new_tokens", max_new_tokens, 1, whole=True)
-        _check("temperature", 0 if temperature is None else temperature, 0)
-        _check("top_p", 1 if top_p is None else top_p, 0, 1)
-        _check("seed", 0 if seed is None else seed, -math.inf, whole=True)
-        _check("concurrency", concurrency, 1, whole=True)
-        _check("timeout", timeout, 0.001)
-        _check("max_calls", max_calls, 0, whole=True)
-        _check("max_seconds", max_seconds, 0)
+        check_number("max_new_tokens", max_new_tokens, 1, whole=True)
+        check_number("temperature", 0 if temperature is None else temperature, 0)
+        check_number("top_p", 1 if top_p is None else top_p, 0, 1)
+        check_number("seed", 0 if seed is None else seed, -math.inf, whole=True)
+        check_number("concurrency", concurrency, 1, whole=True)
+        check_number("timeout", timeout, 0.001)
+        check_number("max_calls", max_calls, 0, whole=True)
+        check_number("max_seconds", max_seconds, 0)
         if cap_parameter not in CAP_PARAMETERS:
             raise registry.unknown("generator.cap_parameter", str(cap_parameter), CAP_PARAMETERS)
         self.model = argument
@@ -260,11 +261,3 @@ def _count(usage: Any, name: str) -> int | None:
     """Return a number of tokens, None where the server did not tell one."""
     count = getattr(usage, name, None)
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
-
-
-def _check(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
-    """Raise WorkbenchError for an option that is no number, or out of its range."""
-    fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if not fits or (not whole and math.isinf(value)):
-        between = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}" if low > -math.inf else ""
-        raise WorkbenchError(f"generator.{name} {value!r} must be a {'whole ' if whole else ''}number {between}".rstrip())

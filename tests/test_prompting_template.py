@@ -42,17 +42,17 @@ Several of {{ passages|length }}:
   {% if not loop.first %}
 
   {% endif %}
-({{ passage.number }}/{{ loop.length }}) {{ passage.title|upper if passage.title else "no title" }}: {{ passage.text }}
+({{ passage.number }}/{{ loop.length }}) {{ passage.title|trim if passage.title else "no title" }}: {{ passage.text }}
 {% else %}
 nothing
 {% endfor %}
-{ "json": {{ question|lower }} }
+{ "json": {{ question|trim }} }
 """,
     )
     system, user = prompt.render("How much?", PASSAGES).messages
     assert system.content == "Answer.\nUse {{ braces }} like this."
-    assert user.content == 'Several of 2:\n(1/2) LEASE: Rent: 600 won\n\n(2/2) no title: Heat.\n{ "json": how much? }'
-    assert prompt.render("Why?", ()).messages[1].content == 'nothing\n{ "json": why? }'
+    assert user.content == 'Several of 2:\n(1/2) Lease: Rent: 600 won\n\n(2/2) no title: Heat.\n{ "json": How much? }'
+    assert prompt.render("Why?", ()).messages[1].content == 'nothing\n{ "json": Why? }'
     assert (prompt.name, prompt.language, prompt.purpose, prompt.citations, prompt.refusal) == ("mine", "en", "Answer.", False, "")
 
 
@@ -125,7 +125,7 @@ nothing
         (FRONT + USER + "{% for p in passages if p.body %}x{% endfor %}", "unknown field of p: 'body'"),
         (FRONT + USER + "{% for p in passages %}x{% else %}{{ documents }}{% endfor %}", "unknown variable of section [user]: 'documents'"),
         (FRONT + USER + "{{ 'a' if question > 1 else 'b' }}", "cannot be rendered"),
-        (FRONT + USER + "{{ question|replace('a', 'b') }}", "unknown filter 'replace' (available: length, lower, trim, upper)"),
+        (FRONT + USER + "{{ question|replace('a', 'b') }}", "unknown filter 'replace' (available: length, trim)"),
         (FRONT.encode() + b"[user]\n\xb9\xae\xbc\xad {{ question }}", "is not UTF-8 text"),
         (FRONT + USER + "x" * 100_000, "is larger than 100 kB"),
     ],

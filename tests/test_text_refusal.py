@@ -143,6 +143,9 @@ def test_spans_of_documents_are_hardly_ever_refusals(shared_data: Path) -> None:
         "약관에 규정되지 않은 사항은 관계 법령을 적용한다.",
         "확인할 수 없는 부분은 담당자가 직접 방문해 조사합니다.",
         "The document does not have to be signed.",
+        "Not covered.",
+        "There is no information desk on the second floor.",
+        "There is no reference number.",
     ],
 )
 def test_rules_for_what_is_not_stated_are_answers(text: str) -> None:

@@ -106,12 +106,12 @@ ENGLISH_REFUSAL = re.compile(
         ~can not be FOUND ~INPASSAGE
         it is (?:not possible|impossible)(?: INSOURCE)? to (?:determine|tell|say|answer|establish)\b
         it is (?:unclear|not clear) INPASSAGE
-        there is (?:LACK|not) SUCHFACTS\b(?<!no data)(?! that\b)
+        there is (?:LACK|not) SUCHFACTS\b(?<!no data)(?! (?:that|desk|number|counter|cent(?:re|er)|office)\b)
         there is (?:nothing|none) INSOURCE
         there is no way (?:to|of) (?:know|tell|determine|say|answer)
         no SUCHFACTS (?:~(?:INSOURCE )?is |can be |could be )(?:GIVEN|made)\b(?! to\b)
         # a few words
-        (?:answer )?(?:is )?(?:unknown|unclear|undetermined|unspecified|unanswerable|n/a|not GIVEN)(?: INSOURCE)?$
+        (?:answer )?(?:is )?(?:unknown|unclear|undetermined|unspecified|unanswerable|n/a|not (?!covered|included)GIVEN)(?: INSOURCE)?$
         (?:unsure|no idea|not (?:sure|answerable|determinable))$
         LACK SUCHFACTS(?: (?:GIVEN|to FIND.*))?(?: INSOURCE)?$
         (?:can not|not possible to|impossible to) (?:be FOUND|FIND)(?: (?:this|that|it|answer|question|\w+))?(?: INSOURCE)?$

@@ -69,14 +69,15 @@ def stored(name: str) -> models.LocalModel:
 def tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(stored(name).path, local_files_only=True)
+    return AutoTokenizer.from_pretrained(stored(name).path, local_files_only=True, trust_remote_code=False)
 
 
 @functools.cache
 def generator(name: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(stored(name).path, local_files_only=True).eval()
+    safe = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    return AutoModelForCausalLM.from_pretrained(stored(name).path, **safe).eval()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -221,12 +221,12 @@ class _Gate:
     def opened(self) -> Iterator[None]:
         """Let requests out within this block, even if the last block ended in failures, and count its seconds."""
         self._closed, self._since = "", time.monotonic()
+        left = "interrupted"  # unless it ends by itself: nothing still waiting in a thread shall be tried again
         try:
             yield
-        except BaseException:  # an interrupt: nothing still waiting in a thread shall be tried again
-            self._closed = "interrupted"
-            raise
+            left = self._closed
         finally:
+            self._closed = left
             self._seconds += time.monotonic() - self._since
 
     def permit(self) -> str:

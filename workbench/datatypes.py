@@ -111,11 +111,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Hold what a generator is asked: messages, and the question and passages they were made of (all that `extractive` reads)."""
+    """Hold what a generator is asked: messages, and the question and passages they were made of (all that `extractive` reads).
+
+    The first `shared` messages (instructions, fixed shots) are those of every question of a run: a generator may compute them once.
+    """
 
     messages: tuple[Message, ...]
     question: str = ""
     passages: tuple[Passage, ...] = ()
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class Answer:
     refused: bool = False
     citations: tuple[int, ...] = ()  # numbers of the passages cited, those that exist
     notes: tuple[Note, ...] = ()
+    valid: bool | None = None  # whether the completion has the format that the prompt asks for; None when it asks for none
 
     @property
     def completion(self) -> Completion:
@@ -246,6 +251,17 @@ class Retriever(Protocol):
 
     def retrieve(self, examples: Sequence[Example], k: int, queries: Sequence[Any] | None = None) -> list[list[Hit]]:
         """Return hits; `queries` are those of `vectorise`, made here when absent."""
+        ...
+
+
+class Reranker(Protocol):
+    """Score how well passages answer questions, by reading both together; a higher score is better."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]: ...
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Return one float32 score for each pair of question and passage text: (len(pairs),)."""
         ...
 
 

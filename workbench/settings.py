@@ -15,7 +15,10 @@ from workbench.storage import canonical_json, fingerprint
 
 HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
 SPLITS = ("all", "train", "selection", "confirmation")
-ANSWER_FIELDS = ("prompt", "answers", "answer_budget", "shrink_context", "rules")  # without effect when nothing is generated
+SHOT_SELECTIONS = ("fixed", "random", "similar", "diverse")
+SHOT_FIELDS = ("shot_selection", "shot_budget", "shuffle_shots")  # without effect when no shot is shown
+# without effect when nothing is generated
+ANSWER_FIELDS = ("prompt", "shot_count", *SHOT_FIELDS, "answers", "answer_budget", "shrink_context", "rules")
 SECRET_NAME = re.compile(
     r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])(?<!new_)token$",  # not max_new_token
     re.IGNORECASE,
@@ -45,11 +48,16 @@ class Settings(BaseModel):
     retriever: str = "dense"
     index: str = "exact"
     filter: str = ""
+    reranker: str = "none"
     top_k: Annotated[int, Field(ge=1)] = 10
     budgets: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (256, 512, 1024, 2048)
     primary: str = "auto"
     generator: str = "none"
     prompt: str = "plain"
+    shot_count: Annotated[int, Field(ge=0)] = 0  # examples in the prompt, out of the training split
+    shot_selection: str = "fixed"
+    shot_budget: Annotated[int, Field(ge=0)] = 128  # tokens of context that a shot shows
+    shuffle_shots: bool = False  # give each shot the answer of another: a control that should lose
     answers: Annotated[int, Field(ge=0)] = 100  # questions answered at most, drawn by seed; 0 takes all
     answer_budget: Annotated[int, Field(ge=0)] = 0  # tokens of context for an answer; 0 stands for the first budget of at least 512
     shrink_context: bool = False  # let a context that does not fit the generator's window get smaller, which is recorded
@@ -77,6 +85,8 @@ class Settings(BaseModel):
             raise ValueError(f"split {self.split!r} must be one of {', '.join(SPLITS)}")
         if self.header not in HEADERS:
             raise ValueError(f"header {self.header!r} must be one of {', '.join(HEADERS)}")
+        if self.shot_selection not in SHOT_SELECTIONS:
+            raise ValueError(f"shot_selection {self.shot_selection!r} must be one of {', '.join(SHOT_SELECTIONS)}")
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(f"budgets {list(self.budgets)} must hold at least one size and rise without repetition")
         for name, value in self:

@@ -28,6 +28,7 @@ def checks(
         "answers_failed",
         "answers_capped",
         "contexts_shrunk",
+        "shots_dropped",
         "answers_left_out",
         "generator_language",
     ]
@@ -51,6 +52,13 @@ def test_more_than_a_tenth_of_capped_answers_is_a_warning_with_the_remedy(capped
     assert check.level == level
     assert check.message.startswith(f"{capped} of {100 - failed} answers were cut by max_new_tokens")
     assert ("generator.max_new_tokens" in check.message) is (level == "warning")
+
+
+@pytest.mark.parametrize(("dropped", "level"), [(0, "ok"), (2, "warning")])
+def test_dropped_shots_are_a_warning(dropped: int, level: str) -> None:
+    check = checks(dropped=(dropped, {"notes": [["shots", "dropped 1 of 4 shots to fit the generator's window: q7"]]}))["shots_dropped"]
+    assert check.level == level
+    assert ("2 of 100 prompts lost shots" in check.message) is bool(dropped)
 
 
 @pytest.mark.parametrize(("shrunk", "level"), [(0, "ok"), (1, "warning")])

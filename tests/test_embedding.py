@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import made_onnx
 import numpy as np
 import pytest
 from fakes import FakeServer, save_tiny_model
@@ -33,7 +35,7 @@ TEXTS = [
     *[f"문서 {number}, part {number % 7} of it" for number in range(6)],
 ]
 PREFIXES = {"query_prefix": "query: ", "passage_prefix": "passage: "}
-HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "openai", "scipy")
+HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "openai", "onnxruntime", "scipy")
 Make = Callable[..., Embedder]
 with_options = pytest.mark.parametrize("make", [name for name in EMBEDDERS if name != "hash"], indirect=True)
 
@@ -61,6 +63,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     if request.param == "st":
         folder = request.getfixturevalue("tiny")
         return lambda **options: create_embedder(f"st:{folder}", options)
+    if request.param == "onnx":
+        folder = shutil.copytree(request.getfixturevalue("tiny"), tmp_path / "graph")
+        (folder / "model.onnx").write_bytes(made_onnx.embedder_graph())
+        return lambda batch_size=1, **options: create_embedder(f"onnx:{folder}", options)  # runs texts one by one
     assert request.param == "openai"
     request.getfixturevalue("server")
     return lambda **options: create_embedder("openai:fake", options)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from factories import make_answer, make_answered_results, make_result
@@ -37,6 +38,7 @@ def test_a_record_holds_all_that_explains_an_answer_as_plain_json() -> None:
         "notes": [["continuation", "cut a made-up question"]],
         "error": "",
         "finish_reason": "length",
+        "valid": None,
         "prompt_tokens": 512,
         "completion_tokens": 32,
         "seconds": 1.2346,
@@ -46,6 +48,15 @@ def test_a_record_holds_all_that_explains_an_answer_as_plain_json() -> None:
             ["d2", 0, len(LONG), LONG[:PASSAGE]],
         ],
     }
+
+
+def test_a_prompt_chain_costs_the_tokens_of_all_its_steps() -> None:
+    first, last = Completion("a quote", "stop", 300, 20, 1.0), Completion("하루", "stop", 100, 5, 0.5)
+    answer = Answer("q1", "?", "하루", steps=(Step("extract", (), first), Step("answer", (), last)))
+    record = answer_record(EXAMPLE, answer)
+    assert (record["prompt_tokens"], record["completion_tokens"], record["seconds"]) == (400, 25, 1.5)
+    unknown = answer_record(EXAMPLE, replace(answer, steps=(Step("extract", (), replace(first, prompt_tokens=None)), answer.steps[1])))
+    assert (unknown["prompt_tokens"], unknown["completion_tokens"]) == (None, 25)
 
 
 def test_the_completion_is_kept_only_where_the_answer_differs() -> None:
@@ -61,7 +72,7 @@ def test_a_failed_answer_and_an_unanswerable_question() -> None:
 
 
 def test_sums_by_hand_leave_failed_answers_out_of_the_means() -> None:
-    shrunk = [["context", "shrunk from 512 to 300 tokens"], ["citations", "[7] does not exist"]]
+    shrunk = [["context", "shrunk from 512 to 300 tokens"], ["citations", "[7] does not exist"], ["shots", "dropped 1 of 2"]]
     failed = {"error": "timed out", "finish_reason": "error", "prompt_tokens": None, "completion_tokens": None, "seconds": 9.0}
     records = [
         make_answer("a", prompt_tokens=100, completion_tokens=10, seconds=1.0, context_tokens=80),
@@ -77,6 +88,7 @@ def test_sums_by_hand_leave_failed_answers_out_of_the_means() -> None:
         "capped": 1,
         "refused": 1,
         "shrunk": 1,
+        "shots_dropped": 1,
         "context_tokens": 90.3,
         "prompt_tokens": 200.3,
         "completion_tokens": 20.0,

@@ -10,7 +10,8 @@ from made_parts import SMALL, levels
 from workbench import data, experiment, metrics, retrieval
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, rank_cutoffs
-from workbench.experiment import grid, prepare, probe_latency, run
+from workbench.experiment import grid, prepare, run
+from workbench.experiment_latency import probe_latency
 from workbench.experiment_build import DEFAULT_EMBEDDERS, resolve
 from workbench.settings import Settings
 
@@ -224,7 +225,8 @@ def test_grid_runs_what_differs_once(small, monkeypatch: pytest.MonkeyPatch) -> 
     load = data.load
     monkeypatch.setattr(data, "load", lambda spec: loaded.append(spec) or load(spec))
     ran: list[Settings] = []
-    monkeypatch.setattr(experiment, "run", lambda point, **given: ran.append(point) or run(point, **given))
+    one = experiment._run
+    monkeypatch.setattr(experiment, "_run", lambda point, *given: ran.append(point) or one(point, *given))
     results = grid(
         settings(small("en"), embedder="hash"), retriever=["bm25", "bm25:english", "dense"], chunk_size=[16, 32], index=["exact", "none"]
     )

@@ -14,7 +14,8 @@ from test_experiment import numbers
 from workbench import data, embedding, experiment
 from workbench.chunking import make_chunk
 from workbench.datatypes import Dataset, Document, Example, Span, WorkbenchError
-from workbench.experiment import probe_latency, run
+from workbench.experiment import run
+from workbench.experiment_latency import probe_latency
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")

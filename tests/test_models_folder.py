@@ -36,7 +36,7 @@ SHARDED = {f"{part}.safetensors": save({f"tensor.{part}": np.ones(4, np.float32)
     [
         ({"pytorch_model.bin": b"x", "config.json": b"{}"}, "pytorch_model.bin is pickled.*safe_serialization=True"),
         (FILES | {"2_Dense/pytorch_model.bin": b"x"}, "pytorch_model.bin is pickled"),
-        ({"config.json": b"{}"}, "has no .safetensors weights"),
+        ({"config.json": b"{}"}, "has no .safetensors or .onnx weights"),
         ({"model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"}, "is not a safetensors file"),
         ({"model.safetensors": FILES["model.safetensors"][:-4]}, "is cut off: it has 92 bytes, its header describes 96"),
         (FILES | {"modules.json": b'[{"type": "custom_st.Transformer"}]'}, r"asks for code of its own \(custom_st.Transformer"),
@@ -77,10 +77,11 @@ def test_a_generator_in_parts_is_taken_with_its_template(tmp_path):
         ("GPT2LMHeadModel", {}, "generator"),
         ("Gemma3ForConditionalGeneration", {}, "generator"),
         ("BertModel", {}, "embedder"),
+        ("XLMRobertaForSequenceClassification", {}, "reranker"),
         ("Qwen3ForCausalLM", {"modules.json": b"[]"}, "embedder"),  # Qwen3-Embedding says so
     ],
 )
-def test_the_configuration_tells_a_generator_from_an_embedder(tmp_path, architecture, files, kind):
+def test_the_configuration_tells_the_kind(tmp_path, architecture, files, kind):
     config = {"config.json": json.dumps({"architectures": [architecture]}).encode()}
     assert models.resolve(str(folder_with(tmp_path / "mine", FILES | config | files))).kind == kind
 

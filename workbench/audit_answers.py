@@ -1,4 +1,4 @@
-"""Check the answers of one run: failed and cut ones, shrunk contexts, a generator that does not know the language."""
+"""Check the answers of one run: failed and cut ones, shrunk contexts, dropped shots, a generator that does not know the language."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel |
     cut = f"{capped}: raise it (--set generator.max_new_tokens=…)" if details["capped"] > MAX_CAPPED * answered else ""
     shrunk = details["shrunk"]
     smaller = f"{shrunk} of {answered} contexts were shrunk to fit the generator's window, so their budget is smaller" if shrunk else ""
+    dropped = details["shots_dropped"]
+    fewer = f"{dropped} of {answered} prompts lost shots to fit the generator's window; the notes of the answers name them" if dropped else ""
     left_out = (
         f"{details['left_out']} questions lack the metadata that the filter asks for, and were not asked" if details["left_out"] else ""
     )
@@ -36,6 +38,7 @@ def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel |
         ),
         outcome("answers_capped", cut, "warning", capped),
         outcome("contexts_shrunk", smaller, "warning", "every context has its full budget"),
+        outcome("shots_dropped", fewer, "warning", "every prompt has all its shots"),
         outcome("answers_left_out", left_out, "warning", "every question could be asked"),
         outcome("generator_language", mismatch, "warning", "nothing speaks against the generator's languages"),
     )

@@ -50,6 +50,14 @@ class Evidence:
         return min(self.settings.top_k, len(self.chunks))
 
     @functools.cached_property
+    def truncated_share(self) -> float | None:
+        """Return the share of the chunks that the embedder does not read to their end; None without an embedder or a known limit."""
+        lengths = getattr(getattr(self.embedder, "embedder", self.embedder), "lengths", None)
+        if lengths is None or self.model is None or not self.model.max_length:
+            return None
+        return float((lengths(self.texts, "passage") > self.model.max_length).mean())
+
+    @functools.cached_property
     def relevant(self) -> list[list[set[int]]]:
         """Return for each question and each unit of its evidence the rows of the chunks that touch it, found without `metrics`."""
         rows: dict[str, list[int]] = {}
@@ -134,7 +142,7 @@ def roles(run: Evidence) -> Check:
         query, passage = (run.embedder.encode(["workbench"], role) for role in ROLES)
         if np.allclose(query, passage, atol=1e-6):
             return Check("roles", "error", f"the prefixes {used} make no difference")
-    if split_spec(run.settings.retriever)[0] == "dense":
+    if split_spec(run.settings.retriever)[0] == "dense" and run.settings.reranker == "none":
         text_of = dict(zip((chunk.id for chunk in run.chunks), run.texts, strict=True))
         best = [(example.question, found[0]) for example, found in zip(run.dataset.examples, run.hits, strict=True) if found][:PROBED]
         queries = run.embedder.encode([question for question, _ in best], "query")
@@ -171,10 +179,9 @@ def unscored(run: Evidence) -> Check:
 
 def truncated(run: Evidence) -> Check:
     """Check that the embedder reads the chunks to their end (VX7)."""
-    lengths = getattr(getattr(run.embedder, "embedder", run.embedder), "lengths", None)
-    if lengths is None or run.model is None or not run.model.max_length:
+    share = run.truncated_share
+    if share is None or run.model is None:
         return Check("truncated", "ok", "not applicable: nothing is embedded, or the embedder states no limit")
-    share = float((lengths(run.texts, "passage") > run.model.max_length).mean())
     message = f"{share:.1%} of the chunks are longer than the {run.model.max_length} tokens that the embedder reads"
     return outcome("truncated", message if share > MAX_TRUNCATED else "", "warning", message)
 

@@ -1,4 +1,4 @@
-"""The command line: `workbench evaluate | ask | sweep | data | models | cache`, and `demo | test | lab` as in the Makefile.
+"""The command line: `workbench evaluate | ask | sweep | train | data | models | cache`, and `demo | test | lab` as in the Makefile.
 
 Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
 """
@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from workbench import bootstrap
 from workbench import cli_options as options
+from workbench.cli_cache import cache_app
+from workbench.cli_models import models_app
+from workbench.cli_train import train_app
 from workbench.datatypes import WorkbenchError
 
 OK, LOSSES, USAGE, AUDIT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -26,11 +29,10 @@ STARTS = {"demo": "Compare chunk sizes on the demo documents.", "test": "Run the
 # no rich markup: an error is one line, not a box that breaks it
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Check your data, or write a template to fill in.")
-models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
-cache_app = typer.Typer(no_args_is_help=True, help="Look at and clean the cache.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.add_typer(train_app, name="train")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,6 +61,7 @@ def evaluate(
     tokenizer: options.Tokenizer = None,
     embedder: options.Embedder = None,
     retriever: options.Retriever = None,
+    reranker: options.Reranker = None,
     index: options.Index = None,
     top_k: options.TopK = None,
     budget: Annotated[list[int] | None, typer.Option(help="Context budget in tokens; repeat for several.")] = None,
@@ -69,6 +72,10 @@ def evaluate(
     primary: Annotated[str | None, typer.Option(help="Metric that decides: evidence_recall@512t, ndcg@10, answer_f1, …")] = None,
     generator: options.Generator = None,
     prompt: options.Prompt = None,
+    shot_count: options.ShotCount = None,
+    shot_selection: options.ShotSelection = None,
+    shot_budget: options.ShotBudget = None,
+    shuffle_shots: options.ShuffleShots = None,
     answers: Annotated[int | None, typer.Option(help="Questions to answer at most, drawn by seed; 0 takes all.")] = None,
     answer_budget: options.AnswerBudget = None,
     shrink_context: options.ShrinkContext = None,
@@ -83,10 +90,11 @@ def evaluate(
     """Evaluate one configuration: metrics, intervals, audit, answers."""
     from workbench import experiment, report
     from workbench.cli_print import print_result
+    from workbench.experiment_latency import probe_latency
 
     settings = options.settings_from(locals())
     result = experiment.run(settings, cached=not no_cache, allow_download=allow_download)
-    probe = experiment.probe_latency(settings, allow_download=allow_download) if latency else {}
+    probe = probe_latency(settings, allow_download=allow_download) if latency else {}
     errors = report.audit_errors([result])
     if as_json:
         record = result.to_json() | {"metrics": result.summary()}
@@ -110,6 +118,7 @@ def ask(
     tokenizer: options.Tokenizer = None,
     embedder: options.Embedder = None,
     retriever: options.Retriever = None,
+    reranker: options.Reranker = None,
     index: options.Index = None,
     top_k: options.TopK = None,
     filter: options.Filter = None,
@@ -203,83 +212,6 @@ def data_check(dataset: Annotated[str, typer.Argument(help="demo-en, folder:DIR,
     report = data.check(dataset)
     typer.echo(report.render())
     raise typer.Exit(report.exit_code)
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """List the known models and whether they are here."""
-    from workbench import models
-
-    for name, entry in models.catalogue().items():
-        here = "here" if models.stored(name) else "-"
-        size = f"{entry.size_mb:>5} MB"
-        typer.echo(f"{entry.kind:<9} {name:<46} {here:<5} {entry.precision:<14} {size}  {entry.licence:<18} {', '.join(entry.languages)}")
-
-
-@models_app.command("pull")
-def models_pull(names: Annotated[list[str], typer.Argument(help="Hub ids.")], allow_download: options.AllowDownload = False) -> None:
-    """Fetch models once into the model store; checksums are verified."""
-    from workbench import models
-
-    known = models.catalogue()
-    for name in names:
-        if not models.stored(name):
-            typer.echo(f"fetching {name}")
-        if name in known and known[name].notice:
-            typer.echo(known[name].notice)
-        model = models.pull(name, allow_download=allow_download)
-        typer.echo(f"{model.name}: {model.precision}, {model.licence}, sha256 {model.fingerprint[:16]}")
-
-
-@models_app.command("show")
-def models_show(name: str) -> None:
-    """Describe a stored model and verify every file's checksum."""
-    from workbench import models
-
-    model = models.verify(name)
-    prefixes = models.prefixes(model) if model.kind == "embedder" else {}
-    for label, value in (
-        ("name", model.name),
-        ("kind", model.kind),
-        ("precision", model.precision),
-        ("languages", ", ".join(model.languages)),
-        ("max length", f"{model.max_length} tokens"),
-        ("prefixes", ", ".join(f"{role} {prefix!r}" for role, prefix in prefixes.items()) or "none"),
-        ("licence", model.licence),
-        *(("notice", entry.notice) for entry in (models.catalogue().get(name),) if entry and entry.notice),
-        ("sha256", model.fingerprint),
-        ("folder", model.path),
-    ):
-        typer.echo(f"{label:<12} {value}")
-
-
-@cache_app.command("stats")
-def cache_stats() -> None:
-    """Show rows and bytes by part."""
-    rows = _cache().stats()
-    for row in rows:
-        typer.echo(f"{row['kind']:<10} {row['part']:<50} {row['rows']:>9} rows {row['bytes'] / 1e6:>9.1f} MB")
-    if not rows:
-        typer.echo("the cache is empty")
-
-
-@cache_app.command("prune")
-def cache_prune(days: Annotated[float, typer.Option(min=0, help="Remove rows older than so many days.")] = 90) -> None:
-    """Remove old rows."""
-    typer.echo(f"{_cache().prune(days)} rows removed")
-
-
-@cache_app.command("clear")
-def cache_clear() -> None:
-    """Remove every row."""
-    typer.echo(f"{_cache().clear()} rows removed")
-
-
-def _cache() -> Any:
-    from workbench.cache import Cache
-    from workbench.storage import cache_file
-
-    return Cache(cache_file())
 
 
 def _start(context: typer.Context) -> None:

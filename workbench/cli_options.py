@@ -21,13 +21,25 @@ ChunkSize = Annotated[int | None, typer.Option(help="Tokens of the measuring tok
 ChunkOverlap = Annotated[int | None, typer.Option(help="Tokens that neighbours share.")]
 Header = Annotated[str | None, typer.Option(help="What is indexed in front of each chunk: auto, title, none.")]
 Tokenizer = Annotated[str | None, typer.Option(help="Measuring tokenizer: a model's name or 'simple'.")]
-Embedder = Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, openai:MODEL")]
+Embedder = Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, onnx:MODEL, openai:MODEL")]
 Retriever = Annotated[str | None, typer.Option(help="dense, bm25, bm25:english, bm25:hangul-bigram, bm25:kiwi, bm25:word, hybrid, random")]
 Index = Annotated[str | None, typer.Option(help="exact, flat, hnsw")]
 TopK = Annotated[int | None, typer.Option(help="Hits of the fixed-k metrics.")]
 Filter = Annotated[str | None, typer.Option(help="Metadata that hits must share with the question: title, or title:VALUE.")]
 Generator = Annotated[str | None, typer.Option(help="none, auto, extractive, hf:MODEL, openai:MODEL")]
-Prompt = Annotated[str | None, typer.Option(help="plain, concise, cite; plain:ko forces a language, file:PATH is your own template.")]
+Reranker = Annotated[str | None, typer.Option(help="none, cross-encoder:MODEL")]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        help="plain, concise, cite, quote, refuse, steps, json, question-first, chain; plain:ko forces a language, file:PATH is your own."
+    ),
+]
+ShotCount = Annotated[
+    int | None, typer.Option(help="Examples in the prompt, out of the training split (needs --split selection or confirmation).")
+]
+ShotSelection = Annotated[str | None, typer.Option(help="fixed, random, similar, diverse")]
+ShotBudget = Annotated[int | None, typer.Option(help="Tokens of context that each shot shows.")]
+ShuffleShots = Annotated[bool | None, typer.Option("--shuffle-shots", help="Give each shot the answer of another: a control.")]
 AnswerBudget = Annotated[int | None, typer.Option(help="Tokens of context for an answer; 0 takes the first budget of at least 512.")]
 ShrinkContext = Annotated[bool | None, typer.Option("--shrink-context", help="Let a context that overflows the model's window shrink.")]
 Rules = Annotated[str | None, typer.Option(help="YAML file of business rules for answers.")]

@@ -233,17 +233,28 @@ class VectorIndex(Protocol):
     `search` returns for each query the row numbers and scores, best first; `rows` restricts it to these rows.
     """
 
+    @property
+    def nbytes(self) -> int: ...
+
     def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]: ...
 
 
 class LexicalIndex(Protocol):
     """Find the k best rows of a tokenised corpus for tokenised queries; the results have the shape of `VectorIndex.search`."""
 
+    @property
+    def nbytes(self) -> int: ...
+
     def search(self, queries: Sequence[Sequence[str]], k: int, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]: ...
 
 
 class Retriever(Protocol):
     """Find the k best chunks for each question."""
+
+    @property
+    def index_bytes(self) -> int:
+        """Return the bytes that what is searched needs in memory, texts aside."""
+        ...
 
     def vectorise(self, examples: Sequence[Example]) -> Sequence[Any]:
         """Return what is searched with for each question: a vector, tokens, or both."""

@@ -1,4 +1,4 @@
-"""Turn texts into unit vectors: `hash` (control), `st:MODEL` (sentence-transformers), `openai:MODEL` (any compatible server)."""
+"""Turn texts into unit vectors: `hash` (control), `st:MODEL` (sentence-transformers), `onnx:MODEL`, `openai:MODEL` (any server)."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ class HashEmbedder:
 EMBEDDERS: dict[str, Callable[..., Embedder] | str] = {
     "hash": HashEmbedder,
     "st": "workbench.embedding_st:SentenceTransformersEmbedder",
+    "onnx": "workbench.embedding_onnx:OnnxEmbedder",
     "openai": "workbench.embedding_openai:OpenAIEmbedder",
 }
 

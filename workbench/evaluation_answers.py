@@ -18,7 +18,7 @@ PASSAGE = 200  # characters kept of each passage that the generator saw
 def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
     """Return one answer as plain JSON values; `completion` is what the generator wrote, where postprocessing changed it.
 
-    Of a passage it keeps where it is and how it begins.
+    Tokens and seconds are sums over the steps of a prompt chain. Of a passage it keeps where it is and how it begins.
     """
     completion = answer.completion
     return {
@@ -33,14 +33,20 @@ def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
         "notes": [[note.hook, note.text] for note in answer.notes],
         "error": answer.error,
         "finish_reason": completion.finish_reason,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "seconds": round(completion.seconds, 4),
+        "valid": answer.valid,
+        "prompt_tokens": _sum(answer, "prompt_tokens"),
+        "completion_tokens": _sum(answer, "completion_tokens"),
+        "seconds": round(sum(step.completion.seconds for step in answer.steps), 4),
         "context_tokens": answer.context_tokens,
         "passages": [
             [passage.span.document_id, passage.span.start, passage.span.end, passage.text[:PASSAGE]] for passage in answer.passages
         ],
     }
+
+
+def _sum(answer: Answer, field: str) -> int | None:
+    counts = [getattr(step.completion, field) for step in answer.steps]
+    return None if None in counts else sum(counts)
 
 
 def answer_details(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,6 +58,7 @@ def answer_details(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "capped": sum(answer["finish_reason"] == "length" for answer in good),
         "refused": sum(answer["refused"] for answer in good),
         "shrunk": sum(any(hook == "context" for hook, _ in answer["notes"]) for answer in good),
+        "shots_dropped": sum(any(hook == "shots" for hook, _ in answer["notes"]) for answer in good),
         "context_tokens": _mean(good, "context_tokens"),
         "prompt_tokens": _mean(good, "prompt_tokens"),
         "completion_tokens": _mean(good, "completion_tokens"),

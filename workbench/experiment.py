@@ -15,20 +15,20 @@ from workbench import data, models
 from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
-from workbench.cache import Cache, CachedEmbedder
+from workbench.cache import Cache, CacheCounts
 from workbench.datatypes import Answer, Example, Hit, WorkbenchError
 from workbench.evaluation import Check, RunResult, ann_recall, package_versions, score, spread, worst_questions
 from workbench.evaluation_answers import answer_details, answer_record
-from workbench.experiment_build import Parts, build, check_parts, resolve
+from workbench.experiment_build import Parts, build, build_pipeline, build_retrieval, check_parts, resolve
 from workbench.experiment_data import NONE, Prepared, describe_data, prepare, prepare_documents
 from workbench.metrics_answers import score_answers
 from workbench.packing import Context
 from workbench.pipeline import Watch, ignore, retrieve_to_fill
 from workbench.retrieval import question_keys
-from workbench.settings import Settings
+from workbench.settings import ANSWER_FIELDS, Settings
 from workbench.storage import cache_file, fingerprint
 
-__all__ = ["ask", "describe_data", "grid", "prepare", "probe_latency", "run"]
+__all__ = ["ask", "describe_data", "grid", "prepare", "run"]
 
 NOTHING_SCORED = (Check("unscored", "warning", "no question has evidence, so retrieval cannot be scored"),)
 Retrieved = Mapping[int, tuple[list[Hit], Context]]  # row of the question -> hits, context of the largest budget
@@ -45,48 +45,87 @@ class Scores:
     details: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Retrieval:
+    """Hold the half of a run that configurations share when they differ in how they answer only."""
+
+    parts: Parts  # without a pipeline
+    found: Retrieved
+    scores: Scores
+
+
 def run(settings: Settings, *, cached: bool = True, allow_download: bool = False, prepared: Prepared | None = None) -> RunResult:
     """Evaluate one configuration on all its questions, audit it, and return per-question scores."""
+    with closing(Cache(cache_file())) if cached else nullcontext() as cache:
+        return _run(settings, cache, allow_download, prepared, {})
+
+
+def _run(
+    settings: Settings, cache: Cache | None, allow_download: bool, prepared: Prepared | None, known: dict[str, Retrieval]
+) -> RunResult:
+    """Evaluate one configuration; `known` holds the last retrieval, and gets this one."""
     timings: dict[str, float] = {}
     check_parts(settings)
     with _timed(timings, "prepare"):
         prepared = prepared or prepare(settings, allow_download)
     settings = resolve(settings, prepared)
     answered = _drawn(settings, prepared)
-    with closing(Cache(cache_file())) if cached else nullcontext() as cache:
-        with _timed(timings, "index"):
-            parts = build(settings, prepared, cache, allow_download)
-        with _timed(timings, "retrieve"):
-            found = _retrieve(parts, prepared, answered)
-        with _timed(timings, "score"):
-            retrieval = _score_retrieval(parts, prepared, found)
-        answers = Scores({}, {}, ())
-        if answered:
-            with _timed(timings, "answer"):
-                answers = _score_answers(parts, prepared, found, answered)
+    if cache:
+        cache.counts = CacheCounts()
+    key = _retrieval_key(settings)
+    if key not in known:
+        known.clear()
+        known[key] = _retrieve_and_score(settings, prepared, cache, allow_download, answered, timings)
+    retrieval = known[key]
+    parts, scores = replace(retrieval.parts, settings=settings), retrieval.scores
+    answers = Scores({}, {}, ())
+    if answered:
+        with _timed(timings, "answer"):
+            pipeline = build_pipeline(parts, prepared, cache, allow_download)
+            answers = _score_answers(replace(parts, pipeline=pipeline), prepared, retrieval.found, answered)
     return RunResult(
         settings=settings,
         example_ids=tuple(example.id for example in prepared.dataset.examples),
         clusters=prepared.clusters,
-        scores={**retrieval.values, **answers.values},
+        scores={**scores.values, **answers.values},
         data=describe_data(prepared),
-        asked={**retrieval.asked, **answers.asked},
+        asked={**scores.asked, **answers.asked},
         answers=answers.records,
         details={
             "chunks": len(parts.chunks),
             "chunk_tokens_mean": round(float(parts.sizes.mean()), 1),
             "chunk_tokens_max": int(parts.sizes.max()),
+            "index_bytes": parts.retriever.index_bytes,
             "top_k_clipped": len(parts.chunks) if len(parts.chunks) < settings.top_k else None,
             "embedder_precision": getattr(_inner(parts.embedder, "embedder"), "precision", None),
-            **(retrieval.details or {}),
+            "reranker_precision": getattr(_inner(getattr(parts.retriever, "reranker", None), "reranker"), "precision", None),
+            **(scores.details or {}),
             "answers": answers.details,
         },
-        failures=retrieval.records,
-        audit=(*retrieval.checks, *answers.checks),
+        failures=scores.records,
+        audit=(*scores.checks, *answers.checks),
         timings=timings,
         cache=vars(cache.counts) if cache else {},
         versions=package_versions(),
     )
+
+
+def _retrieval_key(settings: Settings) -> str:
+    """Return what decides the hits: all settings but those of the answers, though the drawn questions and their budget count."""
+    same = {name: Settings.model_fields[name].default for name in ANSWER_FIELDS if name not in ("answers", "answer_budget")}
+    options = {part: knobs for part, knobs in settings.options.items() if part != "generator"}
+    return settings.replace(**same, generator="auto" if settings.generator != NONE else NONE, options=options).canonical()
+
+
+def _retrieve_and_score(
+    settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool, answered: Sequence[int], timings: dict[str, float]
+) -> Retrieval:
+    with _timed(timings, "index"):
+        parts = build_retrieval(settings, prepared, cache, allow_download)
+    with _timed(timings, "retrieve"):
+        found = _retrieve(parts, prepared, answered)
+    with _timed(timings, "score"):
+        return Retrieval(parts, found, _score_retrieval(parts, prepared, found))
 
 
 def _drawn(settings: Settings, prepared: Prepared) -> list[int]:
@@ -126,8 +165,7 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
     rows = [row for row, example in enumerate(examples) if example.evidence]
     hits, contexts = ([found[row][part] for row in rows] for part in (0, 1))
     values = score(prepared.scored, hits, contexts, settings, prepared.tables)
-    exact = settings.index in (NONE, "exact")
-    index_recall = None if exact else ann_recall(parts.retriever, prepared.scored.examples, hits, settings.top_k)
+    index_recall = None if settings.index in (NONE, "exact") else _index_recall(parts, prepared.scored.examples)
     model = getattr(_inner(parts.embedder, "embedder"), "model", None)
     evidence = Evidence(
         settings,
@@ -149,8 +187,14 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
         dict.fromkeys(values, mask),
         audit(evidence) if rows else NOTHING_SCORED,
         tuple(worst_questions(prepared.scored, hits, values[settings.primary])) if settings.primary in values else (),
-        {"ann_recall": index_recall, "hits_mean": round(sum(map(len, hits)) / max(len(hits), 1), 1)},
+        {"ann_recall": index_recall, "truncated": evidence.truncated_share, "hits_mean": round(sum(map(len, hits)) / max(len(hits), 1), 1)},
     )
+
+
+def _index_recall(parts: Parts, examples: Sequence[Example]) -> float:
+    """Return the recall of an approximate index against exact search, before any reranking."""
+    retriever, k = _inner(parts.retriever, "retriever"), parts.settings.top_k
+    return ann_recall(retriever, examples, retriever.retrieve(examples, k), k)
 
 
 def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Sequence[int]) -> Scores:
@@ -191,45 +235,26 @@ def _inner(part: Any, name: str) -> Any:
 def grid(settings: Settings, *, cached: bool = True, allow_download: bool = False, **fields: Sequence[Any]) -> list[RunResult]:
     """Evaluate the settings for every combination of the given values: grid(settings, chunk_size=[64, 128]).
 
-    The data is loaded once unless the data itself varies. Combinations that resolve to the same configuration run once.
+    The data is loaded once unless the data itself varies, and configurations that follow one another and differ only in how they answer
+    share what was retrieved. Combinations that resolve to the same configuration run once.
     """
     for name, given in fields.items():
         if isinstance(given, str) or not given:
             raise WorkbenchError(f"grid: {name} = {given!r} must be a list of at least one value")
     shared: dict[tuple[Any, ...], Prepared] = {}
     results: dict[tuple[str, int], RunResult] = {}
-    for values in itertools.product(*fields.values()):
-        point = settings.replace(**dict(zip(fields, values, strict=True)))
-        check_parts(point)
-        key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer, point.generator == NONE)
-        if key not in shared:
-            shared[key] = prepare(point, allow_download)
-        resolved = resolve(point, shared[key])
-        if (resolved.config_id, resolved.seed) not in results:
-            results[resolved.config_id, resolved.seed] = run(resolved, cached=cached, allow_download=allow_download, prepared=shared[key])
+    known: dict[str, Retrieval] = {}
+    with closing(Cache(cache_file())) if cached else nullcontext() as cache:
+        for values in itertools.product(*fields.values()):
+            point = settings.replace(**dict(zip(fields, values, strict=True)))
+            check_parts(point)
+            key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer, point.generator == NONE)
+            if key not in shared:
+                shared[key] = prepare(point, allow_download)
+            resolved = resolve(point, shared[key])
+            if (resolved.config_id, resolved.seed) not in results:
+                results[resolved.config_id, resolved.seed] = _run(resolved, cache, allow_download, shared[key], known)
     return list(results.values())
-
-
-def probe_latency(settings: Settings, questions: int = 20, allow_download: bool = False) -> dict[str, float]:
-    """Measure milliseconds for one question at a time (embedding and search), after a warm-up, nothing from the cache.
-
-    Construction, model loading and indexing are not counted (ST9). Returns median_ms, p95_ms and n.
-    """
-    if questions < 1:
-        raise WorkbenchError(f"a latency probe needs at least 1 question, got {questions}")
-    prepared = prepare(settings, allow_download)
-    settings = resolve(settings, prepared)
-    with closing(Cache(cache_file())) as cache:
-        parts = build(settings, prepared, cache, allow_download)
-        examples = [prepared.dataset.examples[row % len(prepared.dataset.examples)] for row in range(questions)]
-        seconds = []
-        with parts.embedder.bypassed() if isinstance(parts.embedder, CachedEmbedder) else nullcontext():
-            parts.retriever.retrieve(examples[:1], settings.top_k)
-            for example in examples:
-                start = time.perf_counter()
-                parts.retriever.retrieve([example], settings.top_k)
-                seconds.append(time.perf_counter() - start)
-    return {"median_ms": 1000 * float(np.median(seconds)), "p95_ms": 1000 * float(np.quantile(seconds, 0.95)), "n": questions}
 
 
 def ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from workbench import metrics
 from workbench.cache import Cache, CachedEmbedder
 from workbench.cache_generation import CachedGenerator
+from workbench.cache_reranking import CachedReranker
 from workbench.chunking import CHUNKERS, chunk_documents, create_chunker
-from workbench.datatypes import Chunk, Embedder, Generator, Retriever
+from workbench.datatypes import Chunk, Embedder, Generator, Reranker, Retriever, WorkbenchError
 from workbench.embedding import EMBEDDERS, create_embedder
 from workbench.evaluation import rank_cutoffs
 from workbench.experiment_data import NONE, Prepared
@@ -21,12 +22,15 @@ from workbench.pipeline import Pipeline
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate, resolve_prompt
 from workbench.registry import split_spec, unknown
+from workbench.reranking import RERANKERS, RerankingRetriever, create_reranker, split_options
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
-from workbench.settings import ANSWER_FIELDS, Settings
+from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
+from workbench.shots import ShotSelector, shot_pool
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 DEFAULT_GENERATORS = {"en": "hf:HuggingFaceTB/SmolLM2-135M-Instruct", "ko": "hf:google/gemma-3-270m"}
-OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "generator")
+OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "reranker", "generator")
+EMBEDDED_SELECTIONS = ("similar", "diverse")  # of shots
 ANSWER_BUDGET = 512
 
 
@@ -50,6 +54,7 @@ def check_parts(settings: Settings) -> None:
         "embedder": [*EMBEDDERS, "auto", NONE],
         "retriever": list(RETRIEVERS),
         "index": [*INDEXES, NONE],
+        "reranker": [*RERANKERS, NONE],
         "generator": [*GENERATORS, "auto", NONE],
     }
     for kind, known in choices.items():
@@ -69,23 +74,27 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     check_parts(settings)
     retriever, tokeniser = split_spec(settings.retriever)
     dense = retriever in DENSE_RETRIEVERS
-    unused = set() if dense else {"embedder", "index"}
     silent = settings.generator == NONE
-    idle = {*unused, "generator"} if silent else unused
+    shown = not silent and settings.shot_count > 0
+    embeds = dense or (shown and settings.shot_selection in EMBEDDED_SELECTIONS)
+    unused = {part for part, used in (("embedder", embeds), ("index", dense)) if not used}
+    parts = {"generator": not silent, "reranker": settings.reranker != NONE}
+    idle = unused | {part for part, used in parts.items() if not used}
     changes: dict[str, Any] = {"options": {part: knobs for part, knobs in settings.options.items() if knobs and part not in idle}}
     if split_spec(settings.chunker)[0] == "whole":
         changes |= {name: Settings.model_fields[name].default for name in ("chunk_size", "chunk_overlap")}
     if retriever in ("bm25", "hybrid") and tokeniser in (None, "", "auto"):
         changes["retriever"] = f"{retriever}:{default_tokeniser([document.text for document in prepared.dataset.documents])}"
-    if not dense:
-        changes |= dict.fromkeys(unused, NONE)
-    elif settings.embedder in ("auto", NONE):
+    changes |= dict.fromkeys(unused, NONE)
+    if embeds and settings.embedder in ("auto", NONE):
         changes["embedder"] = DEFAULT_EMBEDDERS.get(prepared.language, DEFAULT_EMBEDDERS["ko"])
     if dense and settings.index == NONE:
         changes["index"] = "exact"
     if settings.header == "auto":
         changes["header"] = "title" if prepared.dataset.embed_title else "none"
     fitting = next((budget for budget in settings.budgets if budget >= ANSWER_BUDGET), settings.budgets[-1])
+    if not shown:
+        changes |= {name: Settings.model_fields[name].default for name in SHOT_FIELDS}
     if silent:
         changes |= {name: Settings.model_fields[name].default for name in ANSWER_FIELDS}
     elif settings.generator == "auto":
@@ -104,7 +113,13 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
 
 
 def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Parts:
-    """Build the parts of resolved settings; embedder and generator are cached unless `cache` is None."""
+    """Build the parts of resolved settings; models are cached unless `cache` is None."""
+    parts = build_retrieval(settings, prepared, cache, allow_download)
+    return parts if settings.generator == NONE else replace(parts, pipeline=build_pipeline(parts, prepared, cache, allow_download))
+
+
+def build_retrieval(settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Parts:
+    """Build all but the pipeline."""
     options = settings.options
     chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, options.get("chunker"))
     chunks = chunk_documents(chunker, prepared.dataset.documents)
@@ -113,10 +128,11 @@ def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_dow
         embedder = create_embedder(settings.embedder, options.get("embedder"), allow_download)
         if cache is not None:
             embedder = CachedEmbedder(embedder, cache)
+    with_title = settings.header == "title"
     retriever = create_retriever(
         settings.retriever,
         chunks,
-        settings.header == "title",
+        with_title,
         options.get("retriever"),
         embedder=embedder,
         index=settings.index,
@@ -124,23 +140,53 @@ def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_dow
         filter=settings.filter,
         seed=settings.seed,
     )
+    if settings.reranker != NONE:
+        depth, knobs = split_options(options.get("reranker", {}))
+        reranker: CachedReranker | Reranker = create_reranker(settings.reranker, knobs, allow_download)
+        retriever = RerankingRetriever(retriever, CachedReranker(reranker, cache) if cache is not None else reranker, depth, with_title)
     spans = [chunk.span for chunk in chunks]
     sizes = np.array([prepared.tables[span.document_id].count(span.start, span.end) for span in spans])
-    pipeline = None
-    if settings.generator != NONE:
-        generator: CachedGenerator | Generator = create_generator(settings.generator, options.get("generator"), allow_download)
-        pipeline = Pipeline(
-            retriever,
-            CachedGenerator(generator, cache) if cache is not None else generator,
-            load_prompt(settings.prompt, prepared.language),
-            {document.id: document for document in prepared.dataset.documents},
-            prepared.tables,
-            prepared.tokenizer,
-            len(chunks),
-            float(sizes.mean()),
-            settings.top_k,
-            settings.answer_budget,
-            settings.shrink_context,
-            load_rules(locate(settings.rules, "rules")) if settings.rules else (),
+    return Parts(settings, chunks, embedding_texts(chunks, with_title), sizes, embedder, retriever, None)
+
+
+def build_pipeline(parts: Parts, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Pipeline:
+    """Build what answers questions from the hits of these parts."""
+    settings = parts.settings
+    documents = {document.id: document for document in prepared.dataset.documents}
+    generator: CachedGenerator | Generator = create_generator(settings.generator, settings.options.get("generator"), allow_download)
+    return Pipeline(
+        parts.retriever,
+        CachedGenerator(generator, cache) if cache is not None else generator,
+        load_prompt(settings.prompt, prepared.language),
+        documents,
+        prepared.tables,
+        prepared.tokenizer,
+        len(parts.chunks),
+        float(parts.sizes.mean()),
+        settings.top_k,
+        settings.answer_budget,
+        settings.shrink_context,
+        load_rules(locate(settings.rules, "rules")) if settings.rules else (),
+        _shots(parts, prepared) if settings.shot_count else None,
+    )
+
+
+def _shots(parts: Parts, prepared: Prepared) -> ShotSelector:
+    """Return what chooses shots out of the training part of the split, which shares no document with the questions asked."""
+    settings = parts.settings
+    if not prepared.training:
+        raise WorkbenchError(
+            f"shots are taken from the training part of the data, so split {settings.split!r} must be selection or confirmation"
         )
-    return Parts(settings, chunks, embedding_texts(chunks, settings.header == "title"), sizes, embedder, retriever, pipeline)
+    documents = {document.id: document for document in prepared.dataset.documents}
+    return ShotSelector(
+        shot_pool(prepared.training, prepared.dataset.examples, documents),
+        documents,
+        prepared.tables,
+        settings.shot_count,
+        settings.shot_selection,
+        settings.shot_budget,
+        settings.seed,
+        settings.shuffle_shots,
+        parts.embedder if settings.shot_selection in EMBEDDED_SELECTIONS else None,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench import data
-from workbench.datatypes import Dataset, WorkbenchError
+from workbench.datatypes import Dataset, Example, WorkbenchError
 from workbench.pipeline import preprocess
 from workbench.settings import Settings
 from workbench.text import guess_language
@@ -27,6 +27,7 @@ class Prepared:
     tokenizer: Any
     language: str
     elsewhere: frozenset[str] = frozenset()  # documents that the questions of the other parts of the split ask about
+    training: tuple[Example, ...] = ()  # the questions of the training part, where another part is evaluated
 
 
 def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
@@ -37,11 +38,10 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
     """
     loaded = data.load(settings.dataset)
     dataset = replace(loaded, examples=tuple(map(preprocess, loaded.examples)))
-    others: list[Dataset] = []
+    others: dict[str, Dataset] = {}
     if settings.split != "all":
-        parts = data.split(dataset, seed=settings.seed)
-        dataset = parts.pop(settings.split)
-        others = list(parts.values())
+        others = data.split(dataset, seed=settings.seed)
+        dataset = others.pop(settings.split)
     if settings.limit:
         dataset = data.sample(dataset, settings.limit, settings.seed)
     scored = replace(dataset, examples=tuple(example for example in dataset.examples if example.evidence))
@@ -57,7 +57,10 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
         _tokenise(dataset, settings.tokenizer, allow_download),
         scored=scored,
         clusters=tuple(labels[example.id] for example in dataset.examples),
-        elsewhere=frozenset(span.document_id for part in others for example in part.examples for unit in example.evidence for span in unit),
+        elsewhere=frozenset(
+            span.document_id for part in others.values() for example in part.examples for unit in example.evidence for span in unit
+        ),
+        training=others["train"].examples if "train" in others else (),
     )
 
 

@@ -13,6 +13,8 @@ from workbench import models, registry
 from workbench.datatypes import Completion, Conversation, WorkbenchError
 from workbench.embedding_st import DTYPES, native_dtype
 from workbench.generation import check_number
+from workbench.generation_hf_load import load_generator
+from workbench.generation_hf_prefix import BUCKET, PrefixCache, shared_tokens
 from workbench.generation_hf_text import MessageTokenizer, RefusedError
 
 if TYPE_CHECKING:
@@ -20,15 +22,18 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 EXAMPLE = "HuggingFaceTB/SmolLM2-135M-Instruct"
-BUCKET = 64  # every prompt is padded to a multiple of this, whatever it is batched with ...
-ROWS = 4  # ... and a batch to a multiple of so many rows, repeating the last: other shapes are added up in another order
+ROWS = 4  # a batch is padded to a multiple of so many rows, repeating the last, as prompts are to buckets of tokens
 
 
 @dataclass
 class _Row:
-    """Hold one prompt in tokens and what was written after it; `finish` is "stop" or "length" once nothing more will be."""
+    """Hold one prompt in tokens and what was written after it; `finish` is "stop" or "length" once nothing more will be.
+
+    `prefix` holds the first tokens of the prompt when they are computed once for many.
+    """
 
     prompt: list[int]
+    prefix: tuple[int, ...] = ()
     draws: torch.Generator | None = None
     written: list[int] = field(default_factory=list)
     finish: str = ""
@@ -46,7 +51,8 @@ class HFGenerator:
     x86) logits are equal bit for bit alone and in any batch in bfloat16, where another padding changed 4 of 24 answers of gemma-3-270m, and
     in float32 on one thread; in float32 on several threads they differ by about 1e-6, so that only a tie could change an answer. Between
     dtypes, numbers of threads and machines answers do differ now and then, and on a GPU, which is taken where torch finds one, in any
-    batch. Nothing heavy is loaded before the first prompt must be counted or answered.
+    batch. What the first messages of all conversations share (`Conversation.shared`) is computed once, from 64 tokens on; whether a
+    prompt uses that depends on its conversation alone. Nothing heavy is loaded before the first prompt must be counted or answered.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class HFGenerator:
         if self.model.kind != "generator":
             raise WorkbenchError(f"the model {self.model.name!r} writes no text; take a causal language model, such as {EXAMPLE}")
         self._tokenizer = MessageTokenizer(self.model)
+        self._shared_tokens = functools.lru_cache(maxsize=64)(functools.partial(shared_tokens, self._tokenizer))
         self.max_new_tokens = max_new_tokens
         self.temperature = float(temperature)
         self.top_p = float(top_p)
@@ -93,7 +100,7 @@ class HFGenerator:
         sampling = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed} if self.temperature else {}
         return {
             "name": f"hf:{self.model.name}",
-            "version": 1,
+            "version": 2,
             "weights": self.model.fingerprint,  # and tokenizer, chat template and generation settings
             "dtype": self.dtype,
             "max_new_tokens": self.max_new_tokens,
@@ -105,12 +112,11 @@ class HFGenerator:
         """Return a completion for each conversation, an error for one that is too long or that the chat template refuses."""
         read = [self._read(conversation) for conversation in conversations]
         completions = [Completion("", "error", error=error) for _, error in read]
-        prompts = {number: tokens for number, (tokens, error) in enumerate(read) if not error}
-        for numbers in self._batches(prompts):
-            rows = [self._row(prompts[number]) for number in numbers]
-            seconds = self._write(rows) / len(rows)
-            for number, row in zip(numbers, rows, strict=True):
-                completions[number] = self._completion(row, seconds)
+        rows = {number: self._row(conversations[number], tokens) for number, (tokens, error) in enumerate(read) if not error}
+        for numbers in self._batches(rows):
+            seconds = self._write([rows[number] for number in numbers]) / len(numbers)
+            for number in numbers:
+                completions[number] = self._completion(rows[number], seconds)
         return completions
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
@@ -121,7 +127,7 @@ class HFGenerator:
         tokens, error = self._read(conversation)
         if error:
             return Completion("", "error", error=error)
-        row, said = self._row(tokens), 0
+        row, said = self._row(conversation, tokens), 0
 
         def tell() -> None:
             nonlocal said
@@ -151,30 +157,39 @@ class HFGenerator:
         window = self.model.max_length
         return max(0, len(tokens) + self.max_new_tokens - window) if window else 0
 
-    def _row(self, prompt: list[int]) -> _Row:
-        if not self.temperature:
-            return _Row(prompt)
-        import torch
+    def _row(self, conversation: Conversation, prompt: list[int]) -> _Row:
+        row = _Row(prompt, self._prefix(conversation, prompt))
+        if self.temperature:
+            import torch
 
-        draws = torch.Generator()
-        if self.seed is None:
-            draws.seed()
-        else:
-            draws.manual_seed(int.from_bytes(hashlib.sha256(repr((self.seed, prompt)).encode()).digest()[:8], "big"))
-        return _Row(prompt, draws)
+            row.draws = torch.Generator()
+            if self.seed is None:
+                row.draws.seed()
+            else:
+                row.draws.manual_seed(int.from_bytes(hashlib.sha256(repr((self.seed, prompt)).encode()).digest()[:8], "big"))
+        return row
 
-    def _batches(self, prompts: Mapping[int, list[int]]) -> Iterator[list[int]]:
-        """Give the numbers of prompts that pad to one width, the widest first."""
-        by_width: dict[int, list[int]] = {}
-        for number, prompt in prompts.items():
-            by_width.setdefault(_width(prompt), []).append(number)
-        for width, numbers in sorted(by_width.items(), reverse=True):
+    def _prefix(self, conversation: Conversation, prompt: list[int]) -> tuple[int, ...]:
+        """Return the tokens of the shared messages, () when there are too few, the prompt begins otherwise or the model cannot reuse them."""
+        shared = min(conversation.shared, len(conversation.messages) - 1)
+        if shared < 1:
+            return ()
+        prefix = self._shared_tokens(conversation.messages[:shared], conversation.messages[shared].role)
+        fits = prefix == tuple(prompt[: len(prefix)]) and len(prefix) < _width(prompt)
+        return prefix if prefix and fits and self._prefixes.usable else ()
+
+    def _batches(self, rows: Mapping[int, _Row]) -> Iterator[list[int]]:
+        """Give the numbers of prompts that have one prefix and pad to one width, the widest first."""
+        alike: dict[tuple[tuple[int, ...], int], list[int]] = {}
+        for number, row in rows.items():
+            alike.setdefault((row.prefix, _width(row.prompt)), []).append(number)
+        for (_, width), numbers in sorted(alike.items(), reverse=True):
             size = max(1, self.batch_tokens // (width + self.max_new_tokens))
             for at in range(0, len(numbers), size):
                 yield numbers[at : at + size]
 
     def _write(self, rows: Sequence[_Row], tell: Callable[[], None] = lambda: None) -> float:
-        """Answer prompts of one width together, a token at a time, calling `tell` after each; return the seconds taken."""
+        """Answer prompts of one prefix and width together, a token at a time, calling `tell` after each; return the seconds taken."""
         import torch
 
         model = self._loaded
@@ -187,7 +202,17 @@ class HFGenerator:
         alive, kept = list(rows), list(range(len(rows)))
         with torch.inference_mode():
             # all but the last token of the prompts, at any number of rows; the last goes with the tokens written, ROWS at a time
-            read = model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=places[:, :-1], use_cache=True, logits_to_keep=1)
+            prefix = rows[0].prefix
+            known = self._prefixes.spread(prefix, blank) if prefix else None
+            new = slice(len(prefix), -1)
+            read = model(
+                ids[:, new],
+                attention_mask=mask[:, :-1],
+                position_ids=places[:, new],
+                past_key_values=known,
+                use_cache=True,
+                logits_to_keep=1,
+            )
             cache, token, place = read.past_key_values, ids[:, -1:], places[:, -1:]
             changed = True
             while alive:
@@ -242,29 +267,17 @@ class HFGenerator:
         return frozenset([*(ends if isinstance(ends, list) else [ends]), self._tokenizer.end]) - {None}
 
     @functools.cached_property
+    def _prefixes(self) -> PrefixCache:
+        return PrefixCache(self._loaded)
+
+    @functools.cached_property
     def _loaded(self) -> Any:
         import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
 
         device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise WorkbenchError("generator.device is 'cuda', but torch finds no CUDA device here; take auto or cpu")
-        disable_progress_bar()
-        try:
-            model, found = AutoModelForCausalLM.from_pretrained(
-                str(self.model.path),
-                dtype=getattr(torch, self.dtype),
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0][:300]  # transformers may list every model it knows
-            raise WorkbenchError(f"the model {self.model.name!r} cannot be loaded: {reason}") from None
-        if found["missing_keys"]:  # transformers would go on with random numbers in their place
-            raise WorkbenchError(f"the model {self.model.name!r} lacks weights: {', '.join(sorted(found['missing_keys'])[:3])}")
-        return model.train(False).to(device)
+        return load_generator(self.model, getattr(torch, self.dtype), device)
 
 
 def _width(prompt: Sequence[int]) -> int:

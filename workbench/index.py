@@ -68,6 +68,11 @@ class ExactIndex:
     def __init__(self, vectors: np.ndarray, names: Sequence[str]) -> None:
         self.vectors = check_vectors(vectors, names)
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the vectors."""
+        return self.vectors.nbytes
+
     def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> list[Found]:
         """Return the k nearest rows of each query, fewer when there are fewer.
 
@@ -124,6 +129,11 @@ class HnswIndex(FlatIndex):
         self.m, self.ef = m, ef
         super().__init__(vectors, names)
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the vectors and of the links of the lowest level, which holds nearly all."""
+        return self.vectors.nbytes + len(self.vectors) * 2 * self.m * 4
+
     def _build(self) -> Any:
         index = self.faiss.IndexHNSWFlat(self.vectors.shape[1], self.m, self.faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = max(200, self.ef)
@@ -147,6 +157,11 @@ class Bm25Index:
         if self.vocabulary:
             ids = [[self.vocabulary[token] for token in row] for row in tokens]
             self.index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=self.vocabulary), create_empty_token=False, show_progress=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the scores and the rows they belong to."""
+        return sum(part.nbytes for part in self.index.scores.values() if isinstance(part, np.ndarray)) if self.vocabulary else 0
 
     def search(self, queries: Sequence[Sequence[str]], k: int, rows: np.ndarray | None = None) -> list[Found]:
         """Return the k best rows of each tokenised query with a score above zero; a token given twice counts twice."""

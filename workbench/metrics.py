@@ -18,7 +18,7 @@ from workbench.tokens import TokenTable
 
 RANK_METRICS = ("recall", "hit", "precision", "mrr", "map", "ndcg", "token_precision", "token_iou")
 BUDGET_METRIC = "evidence_recall"
-ANSWER_METRICS = ("answer_em", "answer_f1", "chrf", "citation", "groundedness", "refusal_precision", "refusal_recall")
+ANSWER_METRICS = ("answer_em", "answer_f1", "chrf", "citation", "groundedness", "refusal_precision", "refusal_recall", "format_validity")
 
 
 def touches(span: Span, unit: Sequence[Span]) -> bool:

@@ -9,6 +9,7 @@ A metric is *asked* of a question when the question, or the answer to it, belong
 | groundedness | answers that are no refusals and hold a content term | every term stands in the passages shown |
 | refusal_recall | unanswerable questions | refused |
 | refusal_precision | refusals | the question is unanswerable |
+| format_validity | all questions, when the prompt asks for a format | the completion has it |
 
 A refusal of an answerable question scores 0 on the first four, so the words of a refusal earn nothing. A failed answer is unscored (NaN),
 never 0: on all that its question is asked, and on groundedness and refusal_precision, whose populations it might belong to.
@@ -114,15 +115,16 @@ def score_answer(example: Example, answer: Answer, language: str, citations: boo
 
     Texts are scored without citation markers; a completion that was capped is scored like any other.
     """
+    validity = {} if answer.valid is None else {"format_validity": float(answer.valid)}
     gold = [*(GOLD_METRICS if example.answers else ()), *(("citation",) if citations and example.evidence else ())]
     unanswerable = float(not example.answerable)
     recall = () if example.answerable else ("refusal_recall",)
     if answer.error:
         return dict.fromkeys([*gold, "groundedness", *recall, "refusal_precision"], math.nan)
     if answer.refused:
-        return dict.fromkeys(gold, 0.0) | dict.fromkeys(recall, 1.0) | {"refusal_precision": unanswerable}
+        return dict.fromkeys(gold, 0.0) | dict.fromkeys(recall, 1.0) | {"refusal_precision": unanswerable} | validity
     text = without_citations(answer.text)
-    scores = dict.fromkeys(recall, 0.0)
+    scores = dict.fromkeys(recall, 0.0) | validity
     if example.answers:
         values = (exact_match(text, example.answers, language), f1(text, example.answers, language), chrf(text, example.answers))
         scores |= dict(zip(GOLD_METRICS, values, strict=True))
@@ -143,6 +145,7 @@ def score_answers(
     for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
         for metric, value in score_answer(example, answer, language, citations).items():
             scores[metric][row], asked[metric][row] = value, True
+    asked["format_validity"][:] = any(answer.valid is not None for answer in answers)  # a failed answer does not tell
     return scores, asked
 
 

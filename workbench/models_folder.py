@@ -6,16 +6,17 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from workbench import storage
+from workbench import models_onnx, storage
 from workbench.datatypes import WorkbenchError
-from workbench.models_catalogue import MODEL_SUFFIXES
+from workbench.models_catalogue import MODEL_SUFFIXES, Kind
 
 MANIFEST = "manifest.json"
 PICKLED_WEIGHTS = re.compile(r"(?!openvino_).*(model.*\.(bin|pt|pth|pkl)|\.(pickle|joblib|ckpt))")
 PRECISIONS = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "I8": "int8", "U8": "uint8"}
 GENERATING = re.compile(r".*(ForCausalLM|LMHeadModel|ForConditionalGeneration)")  # class names in transformers
+SCORING = re.compile(r".*ForSequenceClassification")
 MAX_HEADER_BYTES = 100_000_000
 
 
@@ -46,10 +47,16 @@ def own_facts(folder: Path) -> dict[str, Any]:
     return {"max_length": usable[0] if usable else None, "prefixes": found if any(found.values()) else None}
 
 
-def kind(folder: Path) -> Literal["embedder", "generator"]:
-    """Tell what a model is for: one whose configuration names a text-generating class generates, unless it is set up to embed."""
+def kind(folder: Path) -> Kind:
+    """Tell what a model is for by the class its configuration names: one that scores reranks, one that writes text generates.
+
+    A model that is set up to embed embeds, whatever its class.
+    """
     classes = _configured(folder, "config.json", "architectures")
-    generating = isinstance(classes, list) and any(GENERATING.fullmatch(str(name)) for name in classes)
+    names = [str(name) for name in classes] if isinstance(classes, list) else []
+    if any(SCORING.fullmatch(name) for name in names):
+        return "reranker"
+    generating = any(GENERATING.fullmatch(name) for name in names)
     return "generator" if generating and not (folder / "modules.json").is_file() else "embedder"
 
 
@@ -59,8 +66,12 @@ def _configured(folder: Path, file: str, key: str) -> Any:
 
 
 def check_weights(name: str, folder: Path) -> str:
-    """Refuse pickled weights and models with code of their own; return the number format that holds most of the weights."""
+    """Refuse pickled weights, graphs with weights elsewhere and code of a model's own; return the number format of most weights.
+
+    In a folder with both, that is the format of the safetensors.
+    """
     weights = [path for path in _entries(folder) if path.suffix == ".safetensors"]
+    formats = [models_onnx.precision(path) for path in _entries(folder) if path.suffix == ".onnx"]
     safe_folders = {path.parent for path in weights}
     for path in _entries(folder):
         if PICKLED_WEIGHTS.fullmatch(path.name) and path.parent not in safe_folders:
@@ -68,8 +79,8 @@ def check_weights(name: str, folder: Path) -> str:
                 f"model {name}: {path.relative_to(folder)} is pickled, and pickled weights can run code; "
                 "save the model again with save_pretrained(folder, safe_serialization=True), which writes .safetensors"
             )
-    if not weights:
-        raise WorkbenchError(f"model {name} has no .safetensors weights; no other kind is accepted (pickled ones can run code)")
+    if not weights and not formats:
+        raise WorkbenchError(f"model {name} has no .safetensors or .onnx weights; no other kind is accepted (pickled ones can run code)")
     for index in folder.glob("*.safetensors.index.json"):
         parts = _configured(folder, index.name, "weight_map")
         parts = set(map(str, parts.values())) if isinstance(parts, dict) else set()
@@ -79,6 +90,8 @@ def check_weights(name: str, folder: Path) -> str:
     for kind in [str(module.get("type")) for module in modules if isinstance(module, dict)]:
         if not kind.startswith("sentence_transformers."):
             raise WorkbenchError(f"model {name} asks for code of its own ({kind} in modules.json), which is refused")
+    if not weights:
+        return formats[0]
     sizes = sum((_safetensors_sizes(path) for path in weights), Counter())
     most = max(sizes, key=sizes.__getitem__, default="empty")
     return PRECISIONS.get(most, most)

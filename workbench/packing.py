@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.datatypes import Hit, Span, WorkbenchError
+from workbench.datatypes import Document, Hit, Passage, Span, WorkbenchError
 from workbench.tokens import TokenTable
 
 
@@ -21,6 +21,11 @@ class Context:
         """Return the context that a smaller budget gives: a prefix of this one, by the packing rule."""
         context = pack_spans(self.pieces, budget, tables)
         return replace(context, full=context.full or self.full)
+
+    def passages(self, documents: Mapping[str, Document]) -> tuple[Passage, ...]:
+        """Return the pieces as a prompt shows them, with the titles of their documents."""
+        pieces = ((span, documents[span.document_id]) for span in self.pieces)
+        return tuple(Passage(span, document.text[span.start : span.end], document.title) for span, document in pieces)
 
 
 def pack(hits: Sequence[Hit], budget: int, tables: Mapping[str, TokenTable]) -> Context:

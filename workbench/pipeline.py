@@ -18,7 +18,6 @@ from workbench.datatypes import (
     Generator,
     Hit,
     Note,
-    Passage,
     Retriever,
     Step,
     Tokenizer,
@@ -27,7 +26,8 @@ from workbench.datatypes import (
 from workbench.packing import Context, pack
 from workbench.pipeline_postprocess import postprocess
 from workbench.pipeline_rules import Rule
-from workbench.prompting import Prompt
+from workbench.prompting import Prompt, Shot
+from workbench.shots import ShotSelector
 from workbench.text import normalise
 from workbench.tokens import TokenTable, counter
 
@@ -37,6 +37,7 @@ REMEDIES = {
     "shots": "show fewer shots",
     "context": "lower answer_budget, or set shrink_context",
     "question": "ask a shorter question",
+    "previous": "lower generator.max_new_tokens, which caps the step before",
 }
 Watch = Callable[[str, float, Any], None]  # step, seconds, what it produced
 
@@ -47,10 +48,11 @@ def ignore(step: str, seconds: float, produced: Any) -> None:
 
 @dataclass(frozen=True)
 class Augmented:
-    """Hold what one question is asked with; `error` says why it cannot be asked."""
+    """Hold what one question is asked with in one step; `error` says why it cannot be asked."""
 
     conversation: Conversation
     context: Context
+    shots: tuple[Shot, ...] = ()
     notes: tuple[Note, ...] = ()
     error: str = ""
 
@@ -71,6 +73,7 @@ class Pipeline:
     budget: int = 512  # tokens of context
     shrink: bool = False  # let a context that overflows the generator's window get smaller
     rules: tuple[Rule, ...] = ()
+    shots: ShotSelector | None = None
 
     def answer(self, examples: Sequence[Example], watch: Watch = ignore, say: Callable[[str], None] | None = None) -> list[Answer]:
         """Answer questions from nothing but their text; `say` gets the text of each completion piece by piece."""
@@ -95,76 +98,133 @@ class Pipeline:
         watch: Watch = ignore,
         say: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Answer questions whose hits and contexts (of at least the budget) are known; one that fails gets an answer with an error."""
-        with timed(watch, "augment") as produced:
-            asked = self.augment(examples, [context.within(self.budget, self.tables) for context in contexts])
-            produced += asked
-        with timed(watch, "generate") as produced:
-            fitting = [item.conversation for item in asked if not item.error]
-            if say is None:
-                completions = iter(self.generator.generate(fitting))
-            else:
-                completions = iter([self.generator.stream(conversation, say) for conversation in fitting])
-            produced += [Completion("", "error", error=item.error) if item.error else next(completions) for item in asked]
+        """Answer questions whose hits and contexts (of at least the budget) are known; one that fails gets an answer with an error.
+
+        A prompt chain takes the steps "augment" and "generate" once for each of its prompts; `say` gets the text of the last.
+        """
+        contexts = [context.within(self.budget, self.tables) for context in contexts]
+        steps: list[tuple[Step, ...]] = [()] * len(examples)
+        asked: list[Augmented] = []
+        for prompt in (*((self.prompt.before,) if self.prompt.before else ()), self.prompt):
+            last = prompt is self.prompt
+            with timed(watch, "augment") as produced:
+                asked = self.augment(prompt, examples, contexts, [taken[-1].completion if taken else None for taken in steps])
+                produced += asked
+            with timed(watch, "generate") as completions:
+                completions += self._generate(asked, say if last else None)
+            done = [
+                Step("answer" if last else prompt.name, item.conversation.messages, completion)
+                for item, completion in zip(asked, completions, strict=True)
+            ]
+            steps = [(*taken, step) for taken, step in zip(steps, done, strict=True)]
         with timed(watch, "postprocess") as answers:
-            rows = zip(examples, hits, asked, produced, strict=True)
-            answers += [self._answer(example, found, item, completion) for example, found, item, completion in rows]
+            rows = zip(examples, hits, asked, steps, strict=True)
+            answers += [self._answer(example, found, item, taken) for example, found, item, taken in rows]
         return answers
 
-    def augment(self, examples: Sequence[Example], contexts: Sequence[Context]) -> list[Augmented]:
-        """Put each question and its context into the prompt; what overflows the window is shrunk where that is allowed, else refused."""
-        asked = [self._ask(example, context) for example, context in zip(examples, contexts, strict=True)]
+    def _generate(self, asked: Sequence[Augmented], say: Callable[[str], None] | None) -> list[Completion]:
+        fitting = [item.conversation for item in asked if not item.error]
+        if say is None:
+            completions = iter(self.generator.generate(fitting))
+        else:
+            completions = iter([self.generator.stream(conversation, say) for conversation in fitting])
+        return [Completion("", "error", error=item.error) if item.error else next(completions) for item in asked]
+
+    def augment(
+        self, prompt: Prompt, examples: Sequence[Example], contexts: Sequence[Context], before: Sequence[Completion | None] = ()
+    ) -> list[Augmented]:
+        """Put each question with its context, and with its shots in the last step of a chain, into a prompt.
+
+        What overflows the window loses shots, then context where that is allowed, else it is refused. `before` are the completions of the
+        step before; where that failed, this step fails too.
+        """
+        before = before or [None] * len(examples)
+        shots = self.shots.select(examples) if self.shots and prompt is self.prompt else [()] * len(examples)
+        drafts = [_Draft(self, prompt, *row) for row in zip(examples, shots, before, strict=True)]
+        asked = [draft.ask(context) for draft, context in zip(drafts, contexts, strict=True)]
         over = self.generator.overflows([item.conversation for item in asked])
-        return [self._fit(example, item, excess) if excess else item for example, item, excess in zip(examples, asked, over, strict=True)]
+        return [
+            draft.fit(item, excess) if excess and not item.error else item for draft, item, excess in zip(drafts, asked, over, strict=True)
+        ]
 
-    def _ask(self, example: Example, context: Context) -> Augmented:
-        return Augmented(self.prompt.render(example.question, self.passages(context)), context)
-
-    def _fit(self, example: Example, whole: Augmented, over: int) -> Augmented:
-        """Return the question with the largest context that fits, found by bisection: the generator counts in tokens of its own."""
-        fitting, low, high = None, 0, whole.context.tokens if self.shrink else 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            item = self._ask(example, whole.context.within(middle, self.tables))
-            if self.generator.overflows([item.conversation])[0]:
-                high = middle - 1
-            else:
-                low, fitting = middle, item
-        if fitting is None:
-            return replace(whole, error=self._too_long(example, whole, over))
-        text = f"shrunk from {whole.context.tokens} to {fitting.context.tokens} tokens to fit the generator's window"
-        return replace(fitting, notes=(Note("context", text),))
-
-    def _too_long(self, example: Example, item: Augmented, over: int) -> str:
-        count = counter(self.tokenizer)
-        parts = {name: count(text) for name, text in self.prompt.parts(example.question, item.conversation.passages).items()}
-        listed = ", ".join(f"{name} {tokens}" for name, tokens in parts.items() if tokens)
-        longest = max(parts, key=lambda name: parts[name])
-        return (
-            f"the prompt is {over} tokens too long for the generator's window; most of it is the {longest} "
-            f"({listed}, in tokens of {self.tokenizer.name}): {REMEDIES[longest]}"
-        )
-
-    def passages(self, context: Context) -> tuple[Passage, ...]:
-        """Return the pieces of a context with the titles of their documents."""
-        pieces = ((span, self.documents[span.document_id]) for span in context.pieces)
-        return tuple(Passage(span, document.text[span.start : span.end], document.title) for span, document in pieces)
-
-    def _answer(self, example: Example, hits: Sequence[Hit], item: Augmented, completion: Completion) -> Answer:
+    def _answer(self, example: Example, hits: Sequence[Hit], item: Augmented, steps: tuple[Step, ...]) -> Answer:
         answer = Answer(
             example.id,
             example.question,
             "",
             tuple(hits),
-            self.passages(item.context),
+            item.context.passages(self.documents),
             item.context.tokens,
-            (Step("answer", item.conversation.messages, completion),),
+            steps,
             notes=item.notes,
         )
-        if completion.finish_reason == "error":
+        if answer.error:
             return answer
-        done = postprocess(completion.text, len(answer.passages), self.rules)
-        return replace(answer, text=done.text, refused=done.refused, citations=done.citations, notes=(*item.notes, *done.notes))
+        prompt = self.prompt
+        done = postprocess(answer.completion.text, len(answer.passages), self.rules, prompt.format, prompt.marker, prompt.refusal)
+        notes = (*item.notes, *done.notes)
+        return replace(answer, text=done.text, refused=done.refused, citations=done.citations, notes=notes, valid=done.valid)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Ask one question in one step, with as much as fits."""
+
+    pipeline: Pipeline
+    prompt: Prompt
+    example: Example
+    shots: tuple[Shot, ...]
+    before: Completion | None
+
+    def ask(self, context: Context, dropped: int = 0) -> Augmented:
+        """Return the question with a context, without the first so many shots."""
+        shots, selector = self.shots[dropped:], self.pipeline.shots
+        shared = bool(selector and selector.shared) and not dropped
+        previous = self.before.text if self.before else ""
+        conversation = self.prompt.render(
+            self.example.question, context.passages(self.pipeline.documents), shots, previous, shots_shared=shared
+        )
+        error = f"the step before failed: {self.before.error}" if self.before and self.before.error else ""
+        return Augmented(conversation, context, shots, self._dropped(dropped), error)
+
+    def _dropped(self, number: int) -> tuple[Note, ...]:
+        names = ", ".join(shot.id for shot in self.shots[:number])
+        return (Note("shots", f"dropped {number} of {len(self.shots)} shots to fit the generator's window: {names}"),) if number else ()
+
+    def fit(self, whole: Augmented, over: int) -> Augmented:
+        """Return the question with the most shots that fit, then with the largest context, found by bisection.
+
+        The generator counts in tokens of its own, so only trying tells.
+        """
+        pipeline = self.pipeline
+        for dropped in range(1, len(self.shots) + 1):
+            item = self.ask(whole.context, dropped)
+            if not pipeline.generator.overflows([item.conversation])[0]:
+                return item
+        fitting, low, high = None, 0, whole.context.tokens if pipeline.shrink else 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            item = self.ask(whole.context.within(middle, pipeline.tables), len(self.shots))
+            if pipeline.generator.overflows([item.conversation])[0]:
+                high = middle - 1
+            else:
+                low, fitting = middle, item
+        if fitting is None:
+            return replace(whole, error=self._too_long(whole, over))
+        text = f"shrunk from {whole.context.tokens} to {fitting.context.tokens} tokens to fit the generator's window"
+        return replace(fitting, notes=(*fitting.notes, Note("context", text)))
+
+    def _too_long(self, item: Augmented, over: int) -> str:
+        count = counter(self.pipeline.tokenizer)
+        previous = self.before.text if self.before else ""
+        texts = self.prompt.parts(self.example.question, item.conversation.passages, item.shots, previous)
+        parts = {name: count(text) for name, text in texts.items()}
+        listed = ", ".join(f"{name} {tokens}" for name, tokens in parts.items() if tokens)
+        longest = max(parts, key=lambda name: parts[name])
+        return (
+            f"the prompt is {over} tokens too long for the generator's window; most of it is the {longest} "
+            f"({listed}, in tokens of {self.pipeline.tokenizer.name}): {REMEDIES[longest]}"
+        )
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """Turn what a generator wrote into what a user sees, and record each step in a note.
 
-Four hooks, in this order:
+Five hooks, in this order:
 
 1. *clean-up* puts the text into NFC without unwanted characters and takes off what is no part of the answer: thoughts (`<think>`), a label
    in front ("Answer:", "답변:"), quotes or a code fence around the whole, a new turn that the model went on to write, and the repeats of a
    looping model. It takes off nothing else, and cleaning a clean text changes nothing.
-2. *citations* finds the passages that markers such as [1], [1, 3], [2-4], 【1】, [문서 2] and (출처: 3) name. The markers stay in the text,
+2. *format* takes the answer out of the format that the prompt asks for (`workbench.pipeline_formats`), and cleans it up like a text.
+3. *citations* finds the passages that markers such as [1], [1, 3], [2-4], 【1】, [문서 2] and (출처: 3) name. The markers stay in the text,
    a user should see them; `without_citations` takes them out for scoring.
-3. *refusal* tells whether the answer refuses (`workbench.text_refusal`).
-4. *rules* applies the operator's rules (`workbench.pipeline_rules`).
+4. *refusal* tells whether the answer refuses (`workbench.text_refusal`).
+5. *rules* applies the operator's rules (`workbench.pipeline_rules`).
 
 An answer is untrusted text: it is only searched and cut here, and notes never quote it.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from workbench.datatypes import Note
+from workbench.pipeline_formats import FormatError, find_answer
 from workbench.pipeline_rules import Rule, apply_rules
 from workbench.text import normalise, sentences
 from workbench.text_refusal import is_refusal
@@ -27,32 +29,59 @@ from workbench.text_refusal import is_refusal
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """Hold an answer after postprocessing; `citations` are the numbers of existing passages, ascending."""
+    """Hold an answer after postprocessing; `citations` are the numbers of existing passages, ascending.
+
+    `valid` tells whether the completion has the format that the prompt asks for, None where it asks for none.
+    """
 
     text: str
     refused: bool
     citations: tuple[int, ...]
     notes: tuple[Note, ...]
+    valid: bool | None = None
 
 
-def postprocess(text: str, passages: int, rules: Sequence[Rule] = ()) -> Processed:
+def postprocess(
+    text: str, passages: int, rules: Sequence[Rule] = (), format: str = "text", marker: str = "", refusal: str = ""
+) -> Processed:
     """Run all hooks on the text of a completion that was given so many passages.
 
-    An answer is refused when it was before any rule changed it (an appended notice is no answer) or when a rule refused; a rule's refusal
-    cites nothing.
+    `format` and `marker` are those of the prompt; `refusal` is shown for a null answer in JSON. A completion without its format is kept
+    whole. An answer is refused when it was before any rule changed it (an appended notice is no answer) or when a rule refused; a rule's
+    refusal cites nothing.
     """
-    text, cleaned = clean_up(text)
-    notes = [Note("clean-up", done) for done in cleaned]
-    cited = {number for marker in _markers(text) for number in _numbers(marker[0])}
+    answer, notes, valid = _read(text, format, marker)
+    text = refusal if answer is None else answer
+    cited = {number for match in _markers(text) for number in _numbers(match[0])}
     missing = sorted(number for number in cited if number > passages)
     if missing:
         notes.append(Note("citations", f"cites passage{'s' * (len(missing) > 1)} {_listed(missing)} of {passages}"))
-    refused = is_refusal(text)
+    refused = answer is None or is_refusal(text)
     if refused:
         notes.append(Note("refusal", "gives no answer"))
     text, stopped, fired = apply_rules(text, rules)
     citations = () if stopped else tuple(sorted(cited.difference(missing)))
-    return Processed(text, refused or stopped, citations, (*notes, *fired))
+    return Processed(text, refused or stopped, citations, (*notes, *fired), valid)
+
+
+def _read(text: str, format: str, marker: str) -> tuple[str | None, list[Note], bool | None]:
+    """Return the answer (None where JSON says null), notes, and whether the format is right; where it is not, the answer is the whole.
+
+    In marked text, labels in front are left to the format: "Answer: 14 days" is an answer behind its marker, with no word before it.
+    """
+    whole, done = clean_up(text, labels=format != "marked")
+    if format == "text":
+        return whole, [Note("clean-up", step) for step in done], None
+    faults = []
+    try:
+        found = find_answer(whole, format, marker)
+        answer, more = (None, ()) if found is None else clean_up(found)
+        if answer == "":
+            raise FormatError("gives an empty answer")
+    except FormatError as error:
+        answer, more = clean_up(whole)
+        faults = [Note("format", str(error))]
+    return answer, [*(Note("clean-up", step) for step in dict.fromkeys((*done, *more))), *faults], not faults
 
 
 # --- clean-up -------------------------------------------------------------------------------------------------------------------------
@@ -80,8 +109,8 @@ _QUOTES = re.compile(r"\"([^\"“”]*)\"|“([^\"“”]*)”|'([^'‘’]*)'|�
 LONGEST_LOOP = 20  # sentences or lines
 
 
-def clean_up(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return the text without what is no part of the answer, and what was done, each thing once."""
+def clean_up(text: str, labels: bool = True) -> tuple[str, tuple[str, ...]]:
+    """Return the text without what is no part of the answer, and what was done, each thing once; `labels` in front may be left."""
     done: dict[str, None] = {}
     before = None
     while text != before:  # a label may stand inside the quotes, or the quotes behind the label
@@ -89,7 +118,7 @@ def clean_up(text: str) -> tuple[str, tuple[str, ...]]:
         text, counts = normalise(text)
         done |= dict.fromkeys(f"normalised ({kind})" for kind in counts)
         text = text.strip()
-        for what, changed in _changes(text):
+        for what, changed in _changes(text, labels):
             if changed != text:
                 done[what] = None
                 text = changed.strip()
@@ -97,14 +126,14 @@ def clean_up(text: str) -> tuple[str, tuple[str, ...]]:
     return text, tuple(done)
 
 
-def _changes(text: str) -> Iterator[tuple[str, str]]:
+def _changes(text: str, labels: bool) -> Iterator[tuple[str, str]]:
     """Give the ways to clean a text; one that finds nothing to do gives the text itself."""
     yield "cut a thought", _THOUGHT_END.split(_THOUGHT.sub("", text))[-1]  # some chat templates open the thought in the prompt
     role = _ROLE.match(text)
     yield "removed a role marker in front", text[role.end() :] if role else text
     turn = _TURN.search(text)
     yield "cut a new turn", text[: turn.start()] if turn else text
-    label = _LABEL.match(text)
+    label = _LABEL.match(text) if labels else None
     yield "removed a label in front", text[label.end() :] if label else text
     fence = _FENCE.fullmatch(text)
     yield "removed a code fence around it", fence[1] if fence else text

@@ -8,6 +8,7 @@ further than its length times the passages; the sandbox of Jinja2 stands behind 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,19 +25,22 @@ from workbench.text import normalise
 MAX_BYTES = 100_000
 MAX_DEPTH = 20  # levels of the syntax tree; far below where Python's own limits would stop the compiled code
 MAX_CHARACTERS = 2_000_000  # of one message
-VARIABLES = {"system": (), "user": ("question", "passages"), "assistant": ("question", "passages", "answer")}
+VARIABLES = {"system": (), "user": ("question", "passages"), "assistant": ("question", "passages", "answer", "quote")}
+PREVIOUS = "previous"  # what the model wrote in the step before; a variable of [user] where there is one
 NEEDED = {"user": "question", "assistant": "answer"}
 PASSAGE_FIELDS = ("number", "title", "text")
 LOOP_FIELDS = ("first", "index", "last", "length")
-FILTERS = ("length", "trim")  # none that repeats or changes text: a change of case could make a control token
+FILTERS = ("json", "length", "trim")  # none that repeats or changes letters: a change of case could make a control token
+FORMATS = ("text", "json", "marked")  # of answers; `workbench.pipeline_formats` reads them
 REQUIRED = {"name": str, "language": str, "purpose": str, "citations": bool}
-KEYS = {**REQUIRED, "refusal": str}
+OPTIONAL = {"refusal": "", "format": "text", "marker": "", "before": ""}
+KEYS = {**REQUIRED, **dict.fromkeys(OPTIONAL, str)}
 ALLOWED = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Const, nodes.For, nodes.If),
     *(nodes.CondExpr, nodes.Filter, nodes.Compare, nodes.Operand, nodes.Not, nodes.And, nodes.Or),
 )
 SECTION = re.compile(r"\[([^\W\d_]+)\]\s*")
-SAMPLE = {"question": "?", "passages": [{"number": 1, "title": "-", "text": "-"}], "answer": "-"}
+SAMPLE = {"question": "?", "passages": [{"number": 1, "title": "-", "text": "-"}], "answer": "-", "quote": "-", PREVIOUS: "-"}
 Scope = Mapping[str, tuple[str, ...]]  # the names of a loop, with their fields
 
 
@@ -47,6 +51,13 @@ def _writable(value: Any) -> Any:
     return value
 
 
+def _json(value: Any) -> str:
+    """Write text as JSON, quotes included, and a missing answer as null."""
+    if not isinstance(value, (str, int, type(None))):
+        raise TypeError("only text and numbers can be written as JSON")
+    return json.dumps(value, ensure_ascii=False)
+
+
 ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined,
     autoescape=False,  # prompts are plain text
@@ -54,6 +65,7 @@ ENVIRONMENT = ImmutableSandboxedEnvironment(
     lstrip_blocks=True,
     finalize=_writable,
 )
+ENVIRONMENT.filters["json"] = _json
 
 
 @dataclass(frozen=True)
@@ -80,11 +92,12 @@ def read_template(path: Path, source: str) -> PromptFile:
         raise WorkbenchError(f"{source} is not UTF-8 text: {error}; save it as UTF-8") from None
     head, body, line = _split(text, source)
     front = _front_matter(head, source)
-    sections = {role: _compile(role, part, source) for role, part in _sections(body, line, source).items()}
-    if front["refusal"] and front["refusal"] not in body:
-        raise WorkbenchError(f"{source}: the refusal {front['refusal']!r} stands in no section, so no model can know it")
+    parts = _sections(body, line, source)
+    _check_format(front, parts, source)
+    known = {**VARIABLES, "user": (*VARIABLES["user"], *([PREVIOUS] if front["before"] else []))}
+    sections = {role: _compile(role, part, source, known[role]) for role, part in parts.items()}
     for role, template in sections.items():
-        if not render_section(template, {name: SAMPLE[name] for name in VARIABLES[role]}, source):
+        if not render_section(template, {name: SAMPLE[name] for name in known[role]}, source):
             raise WorkbenchError(f"{source}: section [{role}] writes nothing")
     return PromptFile(front, sections, hashlib.sha256(text.encode()).hexdigest())
 
@@ -131,7 +144,28 @@ def _front_matter(text: str, source: str) -> dict[str, Any]:
         raise WorkbenchError(f"{source}: the front matter lacks {', '.join(missing)}")
     if not re.fullmatch("[a-z]{2}", front["language"]) or front["language"] == "kr":
         raise WorkbenchError(f"{source}: language {front['language']!r} must be a two-letter code such as en, or ko for Korean")
-    return {"refusal": "", **{key: value.strip() if isinstance(value, str) else value for key, value in front.items()}}
+    return {**OPTIONAL, **{key: value.strip() if isinstance(value, str) else value for key, value in front.items()}}
+
+
+def _check_format(front: Mapping[str, Any], sections: Mapping[str, str], source: str) -> None:
+    """Raise WorkbenchError where the front matter and the sections do not agree on what an answer looks like."""
+    answers, marker, refusal = front["format"], front["marker"], front["refusal"]
+    if answers not in FORMATS:
+        raise WorkbenchError(f"{source}: {registry.unknown('format', answers, FORMATS)}")
+    if answers == "marked" and not marker:
+        raise WorkbenchError(f"{source}: format marked needs a marker, as in marker: 'Answer:'")
+    if marker and answers != "marked":
+        raise WorkbenchError(f"{source}: format {answers} takes no marker, got {marker!r}; format marked does")
+    if marker and not re.search(r"\w", marker):
+        raise WorkbenchError(f"{source}: the marker {marker!r} holds no letter, so it could not be told from punctuation")
+    if answers == "json" and not refusal:
+        raise WorkbenchError(f"{source}: format json needs a refusal, the sentence that stands for a null answer")
+    written = [("marker", marker), ("refusal", "" if answers == "json" else refusal)]  # in JSON, null refuses
+    for key, text in written:
+        if not any(text in part for part in sections.values()):
+            raise WorkbenchError(f"{source}: the {key} {text!r} stands in no section, so no model can know it")
+    if answers != "text" and "assistant" not in sections:
+        raise WorkbenchError(f"{source}: format {answers} needs a section [assistant], which writes the answers of shots in that format")
 
 
 def _sections(text: str, first_line: int, source: str) -> dict[str, str]:
@@ -164,25 +198,24 @@ def _sections(text: str, first_line: int, source: str) -> dict[str, str]:
     return sections
 
 
-def _compile(role: str, text: str, source: str) -> Template:
-    """Return a section as a compiled template, once nothing in its syntax tree is forbidden."""
+def _compile(role: str, text: str, source: str, known: tuple[str, ...]) -> Template:
+    """Return a section as a compiled template, once nothing in its syntax tree is forbidden; `known` are its variables."""
     try:
         tree = ENVIRONMENT.parse(text)
-        used = _check(tree, role, source, {}, MAX_DEPTH)
+        used = _check(tree, role, source, known, {}, MAX_DEPTH)
         template = ENVIRONMENT.from_string(tree)
     except TemplateSyntaxError as error:
         hint = "braces that are only text go between {% raw %} and {% endraw %}"
         raise WorkbenchError(f"{source}, line {error.lineno}: {error.message} ({hint})") from None
     except (ValueError, RecursionError):  # an integer of 5000 digits, thousands of brackets
         raise WorkbenchError(f"{source}: section [{role}] has a number too long or brackets too deep to be read") from None
-    needed = NEEDED.get(role)
-    if needed and needed not in used:
+    for needed in sorted(({NEEDED.get(role), PREVIOUS} & {*known}) - used):
         hint = f"; {{{needed}}} in single braces is only text" if f"{{{needed}}}" in text else ""
         raise WorkbenchError(f"{source}: section [{role}] does not use {{{{ {needed} }}}}{hint}")
     return template
 
 
-def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -> set[str]:
+def _check(node: nodes.Node, role: str, source: str, known: tuple[str, ...], scope: Scope, depth: int) -> set[str]:
     """Return the variables that a syntax tree uses; raise WorkbenchError for anything that no prompt needs."""
     place = f"{source}, line {node.lineno}"
     if depth == 0:
@@ -204,15 +237,15 @@ def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -
     if isinstance(node, nodes.Name):
         if node.name in scope:
             raise WorkbenchError(f"{place}: {node.name!r} alone is no text; it has the fields {', '.join(scope[node.name])}")
-        if node.name not in VARIABLES[role]:
-            raise WorkbenchError(f"{place}: {registry.unknown(f'variable of section [{role}]:', node.name, VARIABLES[role])}")
+        if node.name not in known:
+            raise WorkbenchError(f"{place}: {registry.unknown(f'variable of section [{role}]:', node.name, known)}")
         return {node.name}
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         raise WorkbenchError(f"{place}: {registry.unknown('filter', node.name, FILTERS)}")
     parts = [(child, scope) for child in node.iter_child_nodes()]
     if isinstance(node, nodes.For):
         plain = isinstance(node.target, nodes.Name) and isinstance(node.iter, nodes.Name) and node.iter.name == "passages"
-        if not plain or scope or node.target.name in (*VARIABLES["assistant"], "loop"):
+        if not plain or scope or node.target.name in (*SAMPLE, "loop"):
             raise WorkbenchError(f"{place}: a loop reads {{% for passage in passages %}} and stands in no other loop")
         inner = {node.target.name: PASSAGE_FIELDS}
         parts = [
@@ -221,4 +254,4 @@ def _check(node: nodes.Node, role: str, source: str, scope: Scope, depth: int) -
             *((child, {**inner, "loop": LOOP_FIELDS}) for child in node.body),
         ]
         parts += [(node.test, inner)] if node.test else []
-    return set().union(*(_check(child, role, source, names, depth - 1) for child, names in parts))
+    return set().union(*(_check(child, role, source, known, names, depth - 1) for child, names in parts))

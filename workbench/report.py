@@ -16,6 +16,7 @@ from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
 from workbench.metrics_answers import GOLD_METRICS
 from workbench.registry import unknown
+from workbench.report_costs import cheapest
 from workbench.report_labels import is_control, labels
 
 MAX_LOST = 0.02  # share of the questions that may lack a score
@@ -178,7 +179,7 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        words += _cheapest((best, *ties), metric)
+        words += cheapest([(row.label, row.result) for row in (best, *ties)], metric)[1]
     if best.difference is not None:
         words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
     else:
@@ -188,24 +189,15 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     return words
 
 
-def _cheapest(rows: Sequence[Row], metric: str) -> str:
-    """Name the cheapest of tied candidates: for answers of one generator by tokens a question, else by the chunks to index."""
-    if metric in ANSWER_METRICS:
-        costs = [_tokens(row.result) for row in rows]
-        if len({row.result.settings.generator for row in rows}) == 1 and None not in costs and len(set(costs)) > 1:
-            cost, name = min((cost, row.label) for cost, row in zip(costs, rows, strict=True))
-            return f"Of these, {name} needs the fewest tokens ({cost:.0f} a question, prompt and answer). "
-        if len({row.result.details.get("chunks") for row in rows}) == 1:
-            return ""
-    smallest = min(rows, key=lambda row: (row.result.details.get("chunks", math.inf), row.label))
-    return f"Of these, {smallest.label} needs the smallest index ({smallest.result.details.get('chunks', 0)} chunks). "
+def choose(comparison: Comparison) -> RunResult:
+    """Return the cheapest candidate that cannot be told from the best; controls are chosen only where there is nothing else.
 
-
-def _tokens(result: RunResult) -> float | None:
-    """Return the mean tokens of prompt and answer, None where they are not known."""
-    sums = result.details.get("answers") or {}
-    counts = [sums.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    return None if None in counts else sum(counts)
+    Its score on the questions that chose it is flattered (ST2): confirm it on others.
+    """
+    tied = [row for row in comparison.rows if row.tied and not row.control] or [row for row in comparison.rows if row.tied]
+    if not tied:
+        raise WorkbenchError(f"{comparison.metric}: nothing was scored, so nothing can be chosen")
+    return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric)[0]].result
 
 
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 from workbench.evaluation import RunResult
 from workbench.registry import split_spec
-from workbench.settings import ANSWER_FIELDS, Settings
+from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
+CLOSED_BOOK = "closed-book"  # the prompt without passages
 
 
 def is_control(settings: Settings) -> bool:
     """Tell whether a configuration is a control that should lose."""
-    return any(getattr(settings, field).split(":")[0] in CONTROLS for field in ("chunker", "retriever", "embedder"))
+    parts = (getattr(settings, field).split(":")[0] for field in ("chunker", "retriever", "embedder"))
+    return any(part in CONTROLS for part in parts) or settings.shuffle_shots or split_spec(settings.prompt)[0] == CLOSED_BOOK
 
 
 def varying(results: Sequence[RunResult]) -> list[str]:
@@ -36,8 +38,16 @@ def label(settings: Settings, fields: Sequence[str]) -> str:
             continue
         if field == "options":
             words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
-        elif (field in ("embedder", "index") and value == "none") or (settings.generator == "none" and field in ANSWER_FIELDS):
+        elif _idle(settings, field):
             continue
+        elif field == "shot_count":
+            words.append(f"{value} shot{'s' * (value != 1)}" if value else "zero-shot")
+        elif field == "shot_selection":
+            words.append(value)
+        elif field == "shuffle_shots":
+            words += ["shuffled answers"] * value
+        elif field == "reranker":
+            words.append(f"reranked by {_short(field, value)}")
         elif field in ("embedder", "generator", "prompt"):
             words.append(_short(field, value))
         elif field in ("chunker", "retriever", "dataset"):
@@ -47,6 +57,13 @@ def label(settings: Settings, fields: Sequence[str]) -> str:
         else:
             words.append(f"{field.replace('_', ' ')} {'none' if value == '' else value}")
     return " · ".join(words) or "the one configuration"
+
+
+def _idle(settings: Settings, field: str) -> bool:
+    """Tell whether a setting has no effect in a configuration."""
+    if field in ("embedder", "index", "reranker"):
+        return getattr(settings, field) == "none"
+    return (settings.generator == "none" and field in ANSWER_FIELDS) or (not settings.shot_count and field in SHOT_FIELDS)
 
 
 def _short(field: str, value: str) -> str:

@@ -84,6 +84,10 @@ class DenseRetriever:
         self.filter = MetadataFilter(filter, chunks)
         self.index: VectorIndex = create_index(index, embedder.encode(texts, "passage"), [chunk.id for chunk in chunks], index_options)
 
+    @property
+    def index_bytes(self) -> int:
+        return self.index.nbytes
+
     def vectorise(self, examples: Sequence[Example]) -> Sequence[np.ndarray]:
         """Return one unit vector for each question."""
         return self.embedder.encode([nfc(example.question) for example in examples], "query")
@@ -120,6 +124,10 @@ class Bm25Retriever:
         self.filter = MetadataFilter(filter, chunks)
         self.index: LexicalIndex = LEXICAL_INDEXES["bm25"]([self.tokenise(text) for text in texts], k1=k1, b=b)
 
+    @property
+    def index_bytes(self) -> int:
+        return self.index.nbytes
+
     def vectorise(self, examples: Sequence[Example]) -> Sequence[list[str]]:
         """Return the tokens of each question."""
         return [self.tokenise(example.question) for example in examples]
@@ -153,6 +161,10 @@ class HybridRetriever:
         self.dense = DenseRetriever(chunks, texts, embedder, index, index_options, filter)
         self.bm25 = Bm25Retriever(chunks, texts, filter, argument, k1=k1, b=b)
 
+    @property
+    def index_bytes(self) -> int:
+        return self.dense.index_bytes + self.bm25.index_bytes
+
     def vectorise(self, examples: Sequence[Example]) -> Sequence[tuple[np.ndarray, list[str]]]:
         """Return the unit vector and the tokens of each question."""
         return list(zip(self.dense.vectorise(examples), self.bm25.vectorise(examples), strict=True))
@@ -176,6 +188,10 @@ class RandomRetriever:
         self.chunks = chunks
         self.filter = MetadataFilter(filter, chunks)
         self.seed = seed
+
+    @property
+    def index_bytes(self) -> int:
+        return 0
 
     def vectorise(self, examples: Sequence[Example]) -> Sequence[None]:
         """Return nothing for each question: a draw does not look at it."""

@@ -1,0 +1,106 @@
+"""Show score against cost: a table of what each candidate costs, and a plot with the candidates that nothing beats on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from workbench.datatypes import WorkbenchError
+from workbench.registry import unknown
+from workbench.report import Comparison, Row, format_interval
+from workbench.report_costs import COSTS
+from workbench.report_markdown import Markdown, markdown_table
+from workbench.report_plots import BEST, FAINT, SMALL, WORSE, _caption, _empty, _figure, _finish, _limits, _style, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDE = 8.0  # ratio of the dearest to the cheapest from which the axis is logarithmic
+FACTS = {"embedder weights": "embedder_precision", "reranker weights": "reranker_precision"}
+
+
+def cost_table(comparison: Comparison, also: Sequence[str] = ()) -> Markdown:
+    """Render what each candidate costs beside its score; `also` names more metrics. Columns that are empty for all are left out."""
+    rows = []
+    for row in comparison.rows:
+        details = row.result.details
+        cells = {"configuration": row.label + (" (control)" if row.control else "")}
+        cells |= {f"{comparison.metric} [95 %]": format_interval(row.interval), "tied with best": "●" if row.tied else ""}
+        cells |= {metric: format_interval(row.result.interval(metric)) for metric in also}
+        for name, cost in COSTS.items():
+            value = cost.value(row.result)
+            cells[name] = "–" if value is None else f"{value:,.0f}" if value >= 100 or name == "chunks" else f"{value:.1f}"
+        share = details.get("truncated")
+        cells["texts cut"] = "–" if share is None else f"{share:.1%}"
+        cells |= {title: details.get(field) or "–" for title, field in FACTS.items()}
+        rows.append(cells)
+    header = [name for name in rows[0] if {cells[name] for cells in rows} - {"–", ""}]
+    return markdown_table(header, [[cells[name] for name in header] for cells in rows])
+
+
+def undominated(rows: Sequence[Row], costs: Sequence[float]) -> list[int]:
+    """Return the places of the rows that no other beats on score without costing more, cheapest first."""
+    order = sorted(range(len(rows)), key=lambda at: (costs[at], -rows[at].interval.mean))
+    kept: list[int] = []
+    for at in order:
+        if not kept or rows[at].interval.mean > rows[kept[-1]].interval.mean:
+            kept.append(at)
+    return kept
+
+
+def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
+    """Draw each candidate's mean with its 95 % interval against what it costs; a line joins those that nothing beats on both.
+
+    `cost` is a name in COSTS. Raise WorkbenchError where a candidate's cost is not known.
+    """
+    import matplotlib
+
+    if cost not in COSTS:
+        raise unknown("cost", cost, COSTS)
+    if not comparison.questions:
+        return _empty(comparison.verdict)
+    costs = []
+    for row in comparison.rows:
+        value = COSTS[cost].value(row.result)
+        if value is None:
+            raise WorkbenchError(f"{row.label}: its {cost} is not known; measure it, or take another cost ({', '.join(COSTS)})")
+        costs.append(value)
+    with matplotlib.rc_context(_style()):
+        figure = _figure(max(4.2, 2.6 + 0.3 * len(costs)))
+        axes = figure.subplots()
+        if min(costs) > 0 and max(costs) / min(costs) > WIDE:
+            axes.set_xscale("log")
+        front = undominated(comparison.rows, costs)
+        line = [(costs[at], comparison.rows[at].interval.mean) for at in front]
+        axes.plot(*zip(*line, strict=True), color="#9A9A9A", linewidth=1.0, drawstyle="steps-post", zorder=1, gid="front")
+        labels = []
+        for place, row in zip(costs, comparison.rows, strict=True):
+            colour = BEST if row.tied else WORSE
+            axes.plot([place] * 2, [row.interval.low, row.interval.high], color=colour, linewidth=2.0, zorder=2, gid="interval")
+            face = "white" if row.control else colour
+            axes.plot([place], [row.interval.mean], "o", markersize=8, markeredgewidth=1.8, color=colour, markerfacecolor=face, zorder=3)
+            at = {"xy": (place, row.interval.mean), "xytext": (7, 5), "textcoords": "offset points"}
+            labels.append(axes.annotate(wrap(row.label, 26), **at, fontsize=SMALL, color=FAINT if row.control else "#222222", zorder=4))
+        axes.set_ylim(*_limits(comparison.rows))
+        axes.margins(x=0.18)
+        axes.grid(axis="both")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(cost)
+        axes.set_ylabel(f"{comparison.metric}, 95 % interval")
+        _finish(figure, "", _caption(comparison.rows), comparison.rows)
+        _apart(figure, labels)
+    return figure
+
+
+def _apart(figure: Figure, labels: Sequence) -> None:
+    """Move labels that cover one another to the other sides of their dots, the first free place of each."""
+    places = ((7, 5), (7, -5), (-7, 5), (-7, -5), (7, 20), (7, -22), (-7, 20), (-7, -22))
+    taken = []
+    for label in labels:
+        for x, y in places:
+            label.xyann = (x, y)
+            label.set(ha="left" if x > 0 else "right", va="bottom" if y > 0 else "top")
+            box = label.get_window_extent(figure.canvas.get_renderer())
+            if not any(box.overlaps(other) for other in taken) and box.x0 > 0 and box.x1 < figure.bbox.x1:
+                break
+        taken.append(box)

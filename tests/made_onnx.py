@@ -91,7 +91,7 @@ def reranker_graph(columns: int = 1) -> bytes:
     return model(message({1: nodes, 2: "g", 5: weights, 11: inputs, 12: [value("logits", 1, "batch", "columns")]}))
 
 
-def save_tokenizer(folder: Path, max_length: int) -> None:
+def save_tokenizer(folder: Path, max_length: int, inputs: Sequence[str] = ("input_ids", "attention_mask")) -> None:
     """Save a tokenizer of whole words that joins pairs."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -104,6 +104,7 @@ def save_tokenizer(folder: Path, max_length: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"model_max_length": max_length, "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"}
+    settings["model_input_names"] = list(inputs)
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
@@ -115,7 +116,7 @@ def save_reranker(folder: Path, max_length: int = 12, columns: int = 1) -> Path:
     return folder
 
 
-def save_cross_encoder(folder: Path, max_length: int = 24, labels: int = 1) -> Path:
+def save_cross_encoder(folder: Path, max_length: int = 24, labels: int = 1, inputs: Sequence[str] = ("input_ids",)) -> Path:
     """Save a random one-layer BERT that scores pairs, as safetensors."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
@@ -126,5 +127,5 @@ def save_cross_encoder(folder: Path, max_length: int = 24, labels: int = 1) -> P
         vocabulary = len(SPECIALS) + len(WEIGHTS) + len(QUESTION_WORDS)
         config = BertConfig(vocab_size=vocabulary, max_position_embeddings=max_length, num_labels=labels, pad_token_id=0, **sizes)
         BertForSequenceClassification(config).save_pretrained(folder)
-    save_tokenizer(folder, max_length)
+    save_tokenizer(folder, max_length, inputs)
     return folder

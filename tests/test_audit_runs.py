@@ -113,7 +113,7 @@ def test_questions_in_a_language_that_the_model_does_not_know_are_found(tmp_path
     (folder / "questions.jsonl").write_text("".join(json.dumps(record) + "\n" for record in mixed), encoding="utf-8")
     result = experiment.run(Settings(dataset=f"folder:{folder}", embedder="made", **SMALL))
     checks = {check.id: check for check in result.audit}
-    assert checks["language"].message == "the model knows en, but the questions look 'ko'"
+    assert checks["language"].message == "made knows en, but the questions look 'ko'"
     assert set(levels(result.audit)) <= {"language", "shuffled_gold"}  # and hashes of Korean words find no English text
 
 

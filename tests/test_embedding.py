@@ -134,7 +134,7 @@ def test_fingerprint_leaves_out_the_batch_size(make: Make) -> None:
     assert make(batch_size=3).fingerprint == make(batch_size=50).fingerprint
 
 
-@with_options
+@pytest.mark.parametrize("make", ["st", "openai"], indirect=True)  # onnx runs texts one by one
 @pytest.mark.parametrize("batch_size", [0, -1, 2.0, "8"])
 def test_batch_sizes_that_are_none(make: Make, batch_size: Any) -> None:
     with pytest.raises(WorkbenchError, match=r"embedder\.batch_size .* must be a whole number of at least 1"):
@@ -209,7 +209,7 @@ assert cached.encode({TEXTS[:4]!r}, "passage").shape == (4, 32)
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("hush", {}, r"unknown embedder 'hush'; did you mean 'hash'\? \(available: hash, openai, st\)"),
+        ("hush", {}, r"unknown embedder 'hush'; did you mean 'hash'\? \(available: hash, onnx, openai, st\)"),
         ("HASH", {}, r"unknown embedder 'HASH'"),
         ("hash:256", {}, r"embedder 'hash' takes no argument, got 'hash:256'"),
         ("st", {}, r"embedder 'st' needs an argument: st:NAME"),

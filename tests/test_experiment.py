@@ -11,8 +11,8 @@ from workbench import data, experiment, metrics, retrieval
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, rank_cutoffs
 from workbench.experiment import grid, prepare, run
-from workbench.experiment_latency import probe_latency
 from workbench.experiment_build import DEFAULT_EMBEDDERS, resolve
+from workbench.experiment_latency import probe_latency
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -112,3 +112,13 @@ def test_a_derangement_moves_every_item_to_an_unequal_place(items: list[str], se
     assert Counter(moved) == Counter(items)
     assert all(left != right for left, right in zip(items, moved, strict=True))
     assert derangement(items, seed) == moved
+
+
+def test_the_test_part_is_all_that_is_not_trained_on(small) -> None:
+    parts = {name: prepare(settings(small("en"), split=name)) for name in ("all", "train", "selection", "confirmation", "test")}
+    ids = {name: {example.id for example in part.dataset.examples} for name, part in parts.items()}
+    assert ids["test"] == ids["selection"] | ids["confirmation"] == ids["all"] - ids["train"]
+    assert {example.id for example in parts["test"].training} == ids["train"]
+    assert parts["train"].training == parts["all"].training == ()
+    assert not set(parts["test"].clusters) & set(parts["train"].clusters)
+    assert len({part.dataset.fingerprint for part in parts.values()}) == 5

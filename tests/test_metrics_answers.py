@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,10 +25,11 @@ def passage(text, start=0, document="d", title=""):
     return Passage(Span(document, start, start + len(text)), text, title)
 
 
-def answered(example_id, text, *, passages=(), citations=(), refused=False, error="", finish="stop"):
+def answered(example_id, text, *, passages=(), citations=(), refused=False, error="", finish="stop", valid=None):
     completion = Completion("" if error else text, "error" if error else finish, error=error)
     step = Step("answer", (), completion)
-    return Answer(example_id, "?", "" if error else text, passages=passages, steps=(step,), refused=refused, citations=citations)
+    text = "" if error else text
+    return Answer(example_id, "?", text, passages=passages, steps=(step,), refused=refused, citations=citations, valid=valid)
 
 
 # --- exact match and F1 ----------------------------------------------------------------------------
@@ -203,9 +205,21 @@ def test_who_is_asked_what(language, citations):
     scores, asked = metrics.score_answers(examples, answers, language, citations)
     assert tuple(scores) == tuple(asked) == metrics.ANSWER_METRICS
     for column, metric in enumerate(metrics.ANSWER_METRICS):
-        wanted = [NOT if metric == "citation" and not citations else row[column] for row in expected]
+        unasked = metric == "format_validity" or (metric == "citation" and not citations)
+        wanted = [NOT if unasked else row[column] for row in expected]
         assert asked[metric].tolist() == [value is not NOT for value in wanted], metric
         np.testing.assert_allclose(scores[metric], [NAN if value is NOT else value for value in wanted], err_msg=metric)
+
+
+def test_validity_is_asked_of_every_question_when_the_prompt_has_a_format():
+    examples, answers, _ = made("en")
+    plain, _ = metrics.score_answers(examples, answers, "en", citations=True)
+    formatted = [answer if answer.error else replace(answer, valid=row % 2 == 0) for row, answer in enumerate(answers)]
+    scores, asked = metrics.score_answers(examples, formatted, "en", citations=True)
+    assert asked["format_validity"].all()
+    np.testing.assert_array_equal(scores["format_validity"], [1, 0, 1, NAN, 1, 0, 1, 0, 1, NAN])
+    for metric in metrics.ANSWER_METRICS[:-1]:  # nothing else depends on it
+        np.testing.assert_array_equal(scores[metric], plain[metric])
 
 
 def test_the_words_of_a_refusal_earn_nothing():

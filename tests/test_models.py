@@ -249,7 +249,7 @@ def test_the_hub_may_be_away_or_hold_pickles_only(hub):
     with pytest.raises(WorkbenchError, match=r"model a/b could not be fetched from the hub: no route to the hub$"):
         models.pull("a/b", allow_download=True)
     folder_with(hub, {"config.json": b"{}", "pytorch_model.bin": b"x"})
-    with pytest.raises(WorkbenchError, match=r"model a/b has no .safetensors weights"):
+    with pytest.raises(WorkbenchError, match=r"model a/b has no .safetensors or .onnx weights"):
         models.pull("a/b", allow_download=True)
     assert not list(models.store().iterdir())
 

@@ -8,6 +8,7 @@ import pytest
 from test_pipeline import BADGE, DOCUMENTS, LEAVE, TOKENIZER, Window, pipeline
 
 from workbench.datatypes import Completion, Conversation, Document, Example, Span
+from workbench.generation import create_generator
 from workbench.shots import ShotSelector, shot_pool
 from workbench.tokens import token_tables
 
@@ -116,3 +117,13 @@ def test_where_even_no_shot_fits_the_error_counts_the_shots() -> None:
     assert answer.text == ""
     assert "shots " in answer.error
     assert "too long for the generator's window" in answer.error
+
+
+def test_a_closed_book_prompt_shows_no_passage_and_its_answer_rests_on_none() -> None:
+    generator = Window()
+    answer = pipeline(generator, prompt="closed-book").answer([LEAVE])[0]
+    assert answer.hits
+    assert answer.passages == ()
+    assert not any("lapses" in message.content for message in generator.asked[0].messages)
+    assert pipeline(create_generator("extractive"), prompt="closed-book").answer([LEAVE])[0].refused
+    assert pipeline(Writer(), prompt="chain").answer([LEAVE])[0].passages  # its first step shows them

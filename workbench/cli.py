@@ -66,7 +66,7 @@ def evaluate(
     top_k: options.TopK = None,
     budget: Annotated[list[int] | None, typer.Option(help="Context budget in tokens; repeat for several.")] = None,
     filter: options.Filter = None,
-    split: Annotated[str | None, typer.Option(help="all, train, selection, confirmation")] = None,
+    split: Annotated[str | None, typer.Option(help="all, train, selection, confirmation, test (the last two)")] = None,
     limit: Annotated[int | None, typer.Option(help="Sample so many questions (seeded); documents stay.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None,
     primary: Annotated[str | None, typer.Option(help="Metric that decides: evidence_recall@512t, ndcg@10, answer_f1, …")] = None,

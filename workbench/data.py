@@ -26,7 +26,7 @@ from workbench.data_tables import read_table
 from workbench.data_template import write_template
 from workbench.datatypes import Dataset, Example, WorkbenchError
 
-__all__ = ["DATASETS", "SHARES", "check", "clusters", "load", "sample", "split", "write_template"]
+__all__ = ["DATASETS", "SHARES", "check", "clusters", "fingerprinted", "load", "sample", "split", "write_template"]
 
 SHARES: Mapping[str, float] = MappingProxyType({"train": 0.3, "selection": 0.4, "confirmation": 0.3})
 

@@ -98,7 +98,7 @@ def _run(
             "index_bytes": parts.retriever.index_bytes,
             "top_k_clipped": len(parts.chunks) if len(parts.chunks) < settings.top_k else None,
             "embedder_precision": getattr(_inner(parts.embedder, "embedder"), "precision", None),
-            "reranker_precision": getattr(_inner(getattr(parts.retriever, "reranker", None), "reranker"), "precision", None),
+            "reranker_precision": getattr(_reranker(parts), "precision", None),
             **(scores.details or {}),
             "answers": answers.details,
         },
@@ -166,7 +166,7 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
     hits, contexts = ([found[row][part] for row in rows] for part in (0, 1))
     values = score(prepared.scored, hits, contexts, settings, prepared.tables)
     index_recall = None if settings.index in (NONE, "exact") else _index_recall(parts, prepared.scored.examples)
-    model = getattr(_inner(parts.embedder, "embedder"), "model", None)
+    embedder, reranker = (getattr(part, "model", None) for part in (_inner(parts.embedder, "embedder"), _reranker(parts)))
     evidence = Evidence(
         settings,
         prepared.scored,
@@ -177,7 +177,8 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
         [prepared.clusters[row] for row in rows],
         prepared.tables,
         parts.embedder,
-        model if isinstance(model, models.LocalModel) else None,
+        embedder if isinstance(embedder, models.LocalModel) else None,
+        reranker if isinstance(reranker, models.LocalModel) else None,
         prepared.elsewhere,
         index_recall,
     )
@@ -225,6 +226,11 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
 def _left_out(settings: Settings, prepared: Prepared) -> int:
     keys = question_keys(settings.filter)
     return sum(not example.evidence and any(key not in example.metadata for key in keys) for example in prepared.dataset.examples)
+
+
+def _reranker(parts: Parts) -> Any:
+    """Return the reranker without its cache, None where nothing is reranked."""
+    return _inner(getattr(parts.retriever, "reranker", None), "reranker")
 
 
 def _inner(part: Any, name: str) -> Any:

@@ -176,7 +176,7 @@ def _shots(parts: Parts, prepared: Prepared) -> ShotSelector:
     settings = parts.settings
     if not prepared.training:
         raise WorkbenchError(
-            f"shots are taken from the training part of the data, so split {settings.split!r} must be selection or confirmation"
+            f"shots are taken from the training part of the data, so split {settings.split!r} must be selection, confirmation or test"
         )
     documents = {document.id: document for document in prepared.dataset.documents}
     return ShotSelector(

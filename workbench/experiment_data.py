@@ -41,6 +41,10 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
     others: dict[str, Dataset] = {}
     if settings.split != "all":
         others = data.split(dataset, seed=settings.seed)
+        if settings.split == "test":  # selection and confirmation together, for comparisons in which nothing is selected
+            trained = {example.id for example in others["train"].examples}
+            kept = tuple(example for example in dataset.examples if example.id not in trained)
+            others = {"train": others["train"], "test": data.fingerprinted(replace(dataset, examples=kept))}
         dataset = others.pop(settings.split)
     if settings.limit:
         dataset = data.sample(dataset, settings.limit, settings.seed)

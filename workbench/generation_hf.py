@@ -112,7 +112,11 @@ class HFGenerator:
         """Return a completion for each conversation, an error for one that is too long or that the chat template refuses."""
         read = [self._read(conversation) for conversation in conversations]
         completions = [Completion("", "error", error=error) for _, error in read]
-        rows = {number: self._row(conversations[number], tokens) for number, (tokens, error) in enumerate(read) if not error}
+        rows = {
+            number: self._row(tokens, self._prefix(conversations[number], tokens))
+            for number, (tokens, error) in enumerate(read)
+            if not error
+        }
         for numbers in self._batches(rows):
             seconds = self._write([rows[number] for number in numbers]) / len(numbers)
             for number in numbers:
@@ -127,7 +131,7 @@ class HFGenerator:
         tokens, error = self._read(conversation)
         if error:
             return Completion("", "error", error=error)
-        row, said = self._row(conversation, tokens), 0
+        row, said = self._row(tokens, self._prefix(conversation, tokens)), 0
 
         def tell() -> None:
             nonlocal said
@@ -157,8 +161,8 @@ class HFGenerator:
         window = self.model.max_length
         return max(0, len(tokens) + self.max_new_tokens - window) if window else 0
 
-    def _row(self, conversation: Conversation, prompt: list[int]) -> _Row:
-        row = _Row(prompt, self._prefix(conversation, prompt))
+    def _row(self, prompt: list[int], prefix: tuple[int, ...] = ()) -> _Row:
+        row = _Row(prompt, prefix)
         if self.temperature:
             import torch
 
@@ -170,7 +174,7 @@ class HFGenerator:
         return row
 
     def _prefix(self, conversation: Conversation, prompt: list[int]) -> tuple[int, ...]:
-        """Return the tokens of the shared messages, () when there are too few, the prompt begins otherwise or the model cannot reuse them."""
+        """Return the tokens of the shared messages; () when they are few, the prompt begins otherwise or the model cannot reuse them."""
         shared = min(conversation.shared, len(conversation.messages) - 1)
         if shared < 1:
             return ()

@@ -24,7 +24,7 @@ from workbench.datatypes import (
     WorkbenchError,
 )
 from workbench.packing import Context, pack
-from workbench.pipeline_postprocess import postprocess
+from workbench.pipeline_postprocess import clean_up, postprocess
 from workbench.pipeline_rules import Rule
 from workbench.prompting import Prompt, Shot
 from workbench.shots import ShotSelector
@@ -153,7 +153,7 @@ class Pipeline:
             example.question,
             "",
             tuple(hits),
-            item.context.passages(self.documents),
+            item.conversation.passages,
             item.context.tokens,
             steps,
             notes=item.notes,
@@ -180,12 +180,15 @@ class _Draft:
         """Return the question with a context, without the first so many shots."""
         shots, selector = self.shots[dropped:], self.pipeline.shots
         shared = bool(selector and selector.shared) and not dropped
-        previous = self.before.text if self.before else ""
-        conversation = self.prompt.render(
-            self.example.question, context.passages(self.pipeline.documents), shots, previous, shots_shared=shared
-        )
+        passages = context.passages(self.pipeline.documents) if self.pipeline.prompt.shows_passages else ()
+        conversation = self.prompt.render(self.example.question, passages, shots, self._previous, shots_shared=shared)
         error = f"the step before failed: {self.before.error}" if self.before and self.before.error else ""
         return Augmented(conversation, context, shots, self._dropped(dropped), error)
+
+    @property
+    def _previous(self) -> str:
+        """Return what the step before wrote, without what is no part of it, such as repeats."""
+        return clean_up(self.before.text)[0] if self.before else ""
 
     def _dropped(self, number: int) -> tuple[Note, ...]:
         names = ", ".join(shot.id for shot in self.shots[:number])
@@ -216,8 +219,7 @@ class _Draft:
 
     def _too_long(self, item: Augmented, over: int) -> str:
         count = counter(self.pipeline.tokenizer)
-        previous = self.before.text if self.before else ""
-        texts = self.prompt.parts(self.example.question, item.conversation.passages, item.shots, previous)
+        texts = self.prompt.parts(self.example.question, item.conversation.passages, item.shots, self._previous)
         parts = {name: count(text) for name, text in texts.items()}
         listed = ", ".join(f"{name} {tokens}" for name, tokens in parts.items() if tokens)
         longest = max(parts, key=lambda name: parts[name])

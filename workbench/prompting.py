@@ -7,6 +7,7 @@ instructions: no prompt prevents that, so nothing that an answer says may be car
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import unicodedata
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import registry, storage
-from workbench.datatypes import Conversation, Message, Passage, WorkbenchError
+from workbench.datatypes import Conversation, Message, Passage, Span, WorkbenchError
 from workbench.prompting_template import read_template, render_section
 from workbench.text import hangul_bigrams, normalise, sentences
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "prompts"
 PROMPTS = ("plain", "concise", "cite", "quote", "refuse", "steps", "json", "question-first", "chain")
+CLOSED_BOOK = "closed-book"  # shows no passage: a control
 STEPS = ("extract",)  # templates that only come before others
 LANGUAGES = ("en", "ko")  # each ships in all of them, as prompts/NAME.LANGUAGE.md
 
@@ -127,8 +129,7 @@ class Prompt:
         "instructions" is the template with nothing filled in; what it repeats for each passage counts nowhere. "context" is empty where
         the template shows no passages; "previous" is there when there is something.
         """
-        shows = self._asked(question, passages, "") != self._asked(question, (), "")
-        shown = _shown(question, passages if shows else ())
+        shown = _shown(question, passages if self._places_passages else ())
         return {
             "instructions": _joined(message.content for message in (*self._system(), self._asked("", (), ""))),
             "shots": _joined(message.content for message in self._shots(shots)),
@@ -136,6 +137,16 @@ class Prompt:
             "question": shown["question"],
             **({"previous": neutralise(previous).strip()} if previous else {}),
         }
+
+    @property
+    def shows_passages(self) -> bool:
+        """Tell whether this template or the one of the step before shows the passages; a closed-book prompt does not."""
+        return self._places_passages or bool(self.before and self.before.shows_passages)
+
+    @functools.cached_property
+    def _places_passages(self) -> bool:
+        probe = (Passage(Span("probe", 0, 1), "probe"),)
+        return self._asked("?", probe, "") != self._asked("?", (), "")
 
     def _system(self) -> list[Message]:
         return [self._message("system", {})] if "system" in self.sections else []
@@ -206,8 +217,8 @@ def resolve_prompt(spec: str, language: str) -> str:
         if not argument:
             raise WorkbenchError("prompt 'file' needs the path of a template: file:PATH")
         return spec
-    if name not in PROMPTS:
-        raise registry.unknown("prompt", name, [*PROMPTS, "file:PATH"])
+    if name not in (*PROMPTS, CLOSED_BOOK):
+        raise registry.unknown("prompt", name, [*PROMPTS, CLOSED_BOOK, "file:PATH"])
     if argument is None:
         argument = language if language in LANGUAGES else "en"
     if argument not in LANGUAGES:

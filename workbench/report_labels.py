@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 from workbench.evaluation import RunResult
+from workbench.prompting import CLOSED_BOOK
 from workbench.registry import split_spec
 from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
-CLOSED_BOOK = "closed-book"  # the prompt without passages
 
 
 def is_control(settings: Settings) -> bool:

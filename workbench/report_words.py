@@ -60,6 +60,11 @@ ANSWER_READING = (
         "A grounded answer can still be wrong.",
     ),
     (
+        "format_validity",
+        "The share of completions in the form that the prompt asks for (JSON, or an answer after a marker). One without it is scored as it "
+        "stands.",
+    ),
+    (
         "refusal_recall, refusal_precision",
         "Of the questions that the documents do not answer, how many were refused; of the refusals, how many were right to. "
         "Every candidate refuses other questions, which the interval of a difference takes into account.",

@@ -14,7 +14,7 @@ from workbench.datatypes import WorkbenchError
 from workbench.storage import canonical_json, fingerprint
 
 HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
-SPLITS = ("all", "train", "selection", "confirmation")
+SPLITS = ("all", "train", "selection", "confirmation", "test")  # test: selection and confirmation together
 SHOT_SELECTIONS = ("fixed", "random", "similar", "diverse")
 SHOT_FIELDS = ("shot_selection", "shot_budget", "shuffle_shots")  # without effect when no shot is shown
 # without effect when nothing is generated

@@ -30,6 +30,7 @@ from workbench.sweep_run import execute
 from workbench.tokens import SimpleTokenizer
 
 SUFFIX = ".sweep.yaml"
+LOCAL_PARTS = ("st", "onnx", "cross-encoder", "hf")  # those that run a model of the store or a folder
 NO_EFFECT_ON_NUMBERS = re.compile(r"(report|widgets|fonts|cli|sweep|bootstrap|__main__|__init__|notebook)")
 
 
@@ -131,8 +132,8 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
         dataset = data.load(settings.dataset)
         known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, corpus_language(dataset))
     settings = resolve(settings, known[settings.dataset])
-    parts = [registry.split_spec(spec) for spec in (settings.embedder, settings.generator)]
-    names = [model or "" for part, model in parts if part in ("st", "hf")]
+    parts = [registry.split_spec(spec) for spec in (settings.embedder, settings.reranker, settings.generator)]
+    names = [model or "" for part, model in parts if part in LOCAL_PARTS]
     names += [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
     prints = [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
     if any(part == "openai" for part, _ in parts):

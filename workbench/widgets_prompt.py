@@ -25,6 +25,7 @@ from workbench.widgets_retrieval import check_tokenizer, evidence_ranges
 from workbench.widgets_style import LABEL, SHOWN, brief, column, escape, folded, labelled, page
 
 HEAD, TAIL = 400, 300  # characters of a message that stand open; what a prompt asks for often comes last
+SHOT = 150  # characters at both ends of a shot
 WAITING = "Press run to answer."
 FINISHED = {"stop": "ended by itself", "length": "stopped by our cap on new tokens", "error": "failed"}
 
@@ -46,7 +47,7 @@ def prompt_view(example: Example, tried: Sequence[Tried], tokenizer: Tokenizer) 
     """Return static, escaped HTML of what each prompt made of a question, side by side.
 
     First the answer as a user would see it with its scores, then each call of the generator: its messages, with their tokens of the
-    measuring `tokenizer`, and the completion as it was generated. HEAD and TAIL characters of a message stand open.
+    measuring `tokenizer`, and the completion as it was generated. HEAD and TAIL characters of a message stand open, SHOT at both ends of a shot.
     """
     legend = (
         f"Tokens of messages are of {brief(tokenizer.name)}, without what a chat template adds; those of completions are the generator's."
@@ -91,10 +92,10 @@ def _scores(scores: Mapping[str, float]) -> str:
 
 def _facts(answer: Answer) -> str:
     """Return what postprocessing found in a completion and did to it."""
-    facts = [("format", "as the prompt asks" if answer.valid else "not as the prompt asks")] if answer.valid is not None else []
+    facts = [("format", f"{'' if answer.valid else 'not '}as the prompt asks")] if answer.valid is not None else []
     facts += [("cites", ", ".join(f"passage {number}" for number in answer.citations))] if answer.citations else []
-    facts += [(note.hook, note.text) for note in answer.notes]
-    return "".join(labelled(f"{name}:", text, SHOWN) for name, text in facts)
+    notes = [(note.hook, note.text) for note in answer.notes]
+    return "".join(labelled(f"{name}:", text, SHOWN) for name, text in (*facts, *notes))
 
 
 def _passages(example: Example, answer: Answer) -> str:
@@ -119,11 +120,11 @@ def _messages(messages: Sequence[Message], with_shots: bool, count: Callable[[st
     talk = [message for message in messages if message.role != "system"]
     boxes, shot = [], 0
     for message in messages:
-        facts = [plural(count(message.content), "token")]
+        facts, ends = [plural(count(message.content), "token")], (HEAD, TAIL)
         if with_shots and message.role != "system" and message is not talk[-1]:
             shot += message.role == "user"
-            facts.insert(0, f"shot {shot}")
-        boxes.append(_box(message.role, message.role, facts, message.content, HEAD, TAIL))
+            facts, ends = [f"shot {shot}", *facts], (SHOT, SHOT)
+        boxes.append(_box(message.role, message.role, facts, message.content, *ends))
     return boxes
 
 

@@ -33,6 +33,7 @@ LEGEND = "<mark>Highlighted</mark>: a term of the question, as BM25 cuts terms. 
 
 _WORD = re.compile(r"\w+")
 _HANGUL = re.compile(f"[{HANGUL}]")
+_LATIN = re.compile(f"[^{HANGUL}]+")  # within a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +72,15 @@ def term_spans(text: str, question: str, tokeniser: str) -> list[tuple[int, int]
 def _in_word(word: str, tokeniser: str, asked: frozenset[str]) -> Iterable[tuple[int, int]]:
     lower = word.lower()
     for term in asked.intersection(_terms(tokeniser, word)):
-        places = [match.start() for match in re.finditer(f"(?={re.escape(term)})", lower)] if len(lower) == len(word) else []
-        if not places:
-            yield 0, len(word)
-        for start in places:
-            end = start + len(term)
-            if not _HANGUL.search(term):
-                while start and not _HANGUL.match(word[start - 1]):
-                    start -= 1
-                while end < len(word) and not _HANGUL.match(word[end]):
-                    end += 1
-            yield start, end
+        places = []
+        if not _HANGUL.search(term):
+            places = [run.span() for run in _LATIN.finditer(word) if term in _terms(tokeniser, run[0])]
+        elif len(lower) == len(word):
+            start = lower.find(term)
+            while start >= 0:
+                places.append((start, start + len(term)))
+                start = lower.find(term, start + 1)  # pairs of syllables overlap
+        yield from places or [(0, len(word))]
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -110,15 +109,15 @@ def evidence_summary(example: Example, hits: Sequence[Hit]) -> str:
     ranks = first_ranks(hits, example)
     reached = sorted(rank for rank in ranks if rank is not None)
     if not reached:
-        return f"evidence not among the first {plural(len(hits), 'hit')}"
+        return f"no evidence in {plural(len(hits), 'hit')}"
     if len(ranks) == 1:
         return f"first evidence at rank {reached[0]}"
-    return f"first evidence at rank {reached[0]} ({len(reached)} of {len(ranks)} pieces found, at ranks {', '.join(map(str, reached))})"
+    return f"first evidence at rank {reached[0]} ({len(reached)} of {len(ranks)} pieces found: {', '.join(map(str, reached))})"
 
 
 def _column(example: Example, found: Found, others: Sequence[Found]) -> str:
     words = [f"<b>{evidence_summary(example, found.hits)}</b>"]
-    if found.recall:
+    if found.recall is not None:
         words.append(f"{found.recall:.0%} of it in the context of {found.budget:,} tokens")
     parts = [f'<div class="row">{" · ".join(words)}</div>']
     for hit, tokens, before in zip(found.hits, found.tokens, (0, *found.tokens), strict=False):
@@ -130,7 +129,7 @@ def _column(example: Example, found: Found, others: Sequence[Found]) -> str:
             after = " What follows is not read." * (hit.rank < len(found.hits))
             parts.append(_line(f"The context is full: {tokens:,} of {found.budget:,} tokens.{after}"))
     if found.full is None and found.hits:
-        parts.append(_line(f"{plural(len(found.hits), 'hit')} fill {found.tokens[-1]:,} of the {found.budget:,} tokens of context."))
+        parts.append(_line(f"After {plural(len(found.hits), 'hit')} the context holds {found.tokens[-1]:,} of {found.budget:,} tokens."))
     return "".join(parts) if found.hits else "".join(parts) + '<div class="item">Nothing found.</div>'
 
 

@@ -89,8 +89,8 @@ def folded(
 ) -> str:
     """Return HTML that shows about `head` characters and `tail` at the end, and what lies between in a `details` element.
 
-    Texts of at most SLACK characters more stand open. Every character stands once and in order outside `summary`. `terms` and `evidence` are ranges of characters: terms are `mark`, evidence
-    is `u`; a fold that holds evidence is open.
+    Texts of at most SLACK characters more stand open. Every character stands once and in order outside `summary`.
+    `terms` and `evidence` are ranges of characters: terms are `mark`, evidence is `u`; a fold that holds evidence is open.
     """
     flags = bytearray(len(text))
     for ranges, flag in ((terms, TERM), (evidence, EVIDENCE)):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fakes import save_tiny_model
 
 Field = int | str | bytes | Sequence[Any]
 FORMATS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7, "float16": 10}
@@ -73,6 +74,13 @@ def embedder_graph(vocabulary: int = 260, output: str = "last_hidden_state", see
     inputs = [value(name, 7, "batch", "length") for name in ("input_ids", "attention_mask")]
     weights = [tensor("table", table, external), tensor("axis", np.array([1]))]
     return model(message({1: nodes, 2: "g", 5: weights, 11: inputs, 12: [value(output, 1, "batch", "length", "width")]}))
+
+
+def save_embedder(folder: Path) -> Path:
+    """Save the tiny sentence-transformers model with a graph beside its weights (which is another model); return its folder."""
+    model_folder = save_tiny_model(folder)
+    (model_folder / "model.onnx").write_bytes(embedder_graph())
+    return model_folder
 
 
 def reranker_graph(columns: int = 1) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import made_onnx
 import numpy as np
 import pytest
-from fakes import TINY_LENGTH, save_tiny_model
+from fakes import TINY_LENGTH
 
 from workbench import models, models_onnx, registry
 from workbench.datatypes import WorkbenchError
@@ -23,9 +23,7 @@ TEXTS = ["", "How many days of paid leave does a new employee get?", "연차", "
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
-    (folder / "model.onnx").write_bytes(made_onnx.embedder_graph())
-    return folder
+    return made_onnx.save_embedder(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ from made_parts import SMALL, levels
 from workbench import generation, report
 from workbench.datatypes import Completion, Conversation, WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.experiment import ask, grid, prepare, run
+from workbench.experiment import grid, prepare, run
+from workbench.experiment_ask import ask
 from workbench.experiment_build import resolve
 from workbench.generation import ExtractiveGenerator
 from workbench.metrics import ANSWER_METRICS

@@ -11,7 +11,7 @@ from workbench import models, models_trained
 from workbench.datatypes import Conversation, Message, WorkbenchError
 from workbench.finetuning import Plan, training_folder
 from workbench.finetuning_generator import pretrain_generator, train_generator
-from workbench.finetuning_rows import IGNORED, PairTokenizer, Row, answer_loss, collate, ends_of, micro_batches
+from workbench.finetuning_rows import IGNORED, PairTokenizer, Row, answer_loss, collate, micro_batches
 from workbench.generation import create_generator
 from workbench.generation_hf_load import load_generator
 
@@ -40,11 +40,11 @@ def test_an_adapter_learns_what_its_answers_have_in_common_and_survives_the_disk
     before = answers(BASE, words("m"))
     said = []
     trained = train_words(say=said.append)
-    assert [point.step for point in trained.points] == [*range(0, 161, 4)]
+    assert [point.step for point in trained.points] == [*range(0, 81, 4)]
     assert trained.points[0].held_out_loss > 2
     assert trained.points[-1].held_out_loss < 0.02
     assert answers(trained.name, words("m")) == [f"{letter}o{letter}" for letter in FOLLOWING.values()] != before
-    assert trained.tokens == 40 * 32 * 9  # "<user>", 2 letters, "<end>", "<assistant>", 3 letters, "<end>"
+    assert trained.tokens == 20 * 32 * 9  # "<user>", 2 letters, "<end>", "<assistant>", 3 letters, "<end>"
     assert not training_folder(trained.name).exists()
 
     merged, base = (load_generator(models.resolve(name), torch.float32, "cpu") for name in (trained.name, BASE))
@@ -200,5 +200,4 @@ def test_a_real_model_learns_and_survives_the_disk(store, monkeypatch):
     plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3)
     trained = train_generator(pairs, pairs[:2], SMOLLM, "trained/rooms", plan, rank=4)
     assert trained.points[-1].held_out_loss < 0.5 * trained.points[0].held_out_loss
-    assert ends_of(load_generator(trained.model, __import__("torch").float32, "cpu")) == {2}
     assert answers(trained.name, pairs[:2]) == answers(trained.name, pairs[:2])

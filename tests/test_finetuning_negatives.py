@@ -16,7 +16,9 @@ def unit(*cosines: float) -> np.ndarray:
 
 
 def mined(gold: float, passages: list[float], excluded: set[int], count: int, seed: int = 0) -> tuple[int, ...]:
-    return mine(unit(1), unit(gold), unit(*passages), [excluded], count, seed)[0]
+    """Mine for the question (1, 0); excluded mirror images make the mean similarity 0."""
+    mirrored = range(len(passages), 2 * len(passages))
+    return mine(unit(1), unit(gold), unit(*passages, *(-cosine for cosine in passages)), [excluded | {*mirrored}], count, seed)[0]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,11 @@ def test_negatives_are_the_nearest_passages_that_are_clearly_less_near_than_the_
     assert mined(gold, passages, excluded, count) == expected
 
 
+def test_similarity_counts_from_the_mean():
+    passages = unit(0.9, 0.88, 0.899, 0.521)  # mean 0.8, so 0.95 of the gold's similarity of 0.1 lies at 0.895
+    assert mine(unit(1), unit(0.9), passages, [{0}], 4, 0) == [(1, 3)]
+
+
 def test_the_seed_draws_from_the_nearest():
     passages = [0.01 * at for at in range(2 * POOL)]
     drawn = [mined(0.9, passages, set(), 2, seed) for seed in range(200)]
@@ -45,10 +52,11 @@ def test_the_seed_draws_from_the_nearest():
 
 
 def test_each_question_draws_on_its_own():
-    questions = np.repeat(unit(1), 50, axis=0)
-    drawn = mine(questions, np.repeat(unit(0.9), 50, axis=0), unit(*[0.01 * at for at in range(POOL)]), [set()] * 50, 1, 3)
+    questions, golds = (np.repeat(unit(cosine), 50, axis=0) for cosine in (1, 0.9))
+    passages = unit(*[0.01 * at for at in range(POOL)])
+    drawn = mine(questions, golds, passages, [set()] * 50, 1, 3)
     assert len(set(drawn)) > POOL / 2
-    assert drawn[:7] == mine(questions[:7], np.repeat(unit(0.9), 7, axis=0), unit(*[0.01 * at for at in range(POOL)]), [set()] * 7, 1, 3)
+    assert drawn[:7] == mine(questions[:7], golds[:7], passages, [set()] * 7, 1, 3)
 
 
 def test_what_may_answer_a_question_is_accepted():

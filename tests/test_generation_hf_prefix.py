@@ -125,7 +125,7 @@ def computed(generator: HFGenerator) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_shared_prefix_changes_no_answer_and_no_logits(folders: dict[str, Path], kind: str) -> None:
-    asked = conversations(60)
+    asked = conversations(40) + conversations(20, seed=1)
     generator = build(folders[kind])
     found = generator.generate(asked)
     assert not [completion.error for completion in found if completion.error]

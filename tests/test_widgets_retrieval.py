@@ -7,6 +7,7 @@ import ipywidgets
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from IPython.display import HTML
 from made_parts import SMALL
 from shown_page import NASTY, Page, columns, texts
@@ -48,6 +49,7 @@ def candidates(spec: str) -> list[Settings]:
         ("word", "the load", "front-loading, the loads", ["the"]),
         ("hangul-bigram", "환불을 받나요", "환불은 7일 안에 전액환불", ["환불", "환불"]),
         ("hangul-bigram", "AI를 쓰나요", "AI가 쓰나 AIDS ai", ["AI", "쓰나", "ai"]),
+        ("hangul-bigram", "가가", "가가가 가", ["가가가"]),
         ("hangul-bigram", "a가나다", "aaa가나다라", ["가나다"]),
         pytest.param("kiwi", "환불을 받았나요?", "환불은 전액을 받습니다", ["환불", "받"], marks=WITH_KIWI),
         ("word", "İstanbul", "istanbul İSTANBUL", ["İSTANBUL"]),

@@ -48,7 +48,7 @@ def test_a_fold_is_cut_between_words_and_keeps_a_first_line_break() -> None:
     shown = folded(text, 98, 99)
     assert shown.startswith('<pre dir="auto" style="white-space: pre-wrap; overflow-wrap: anywhere"><span>\nword')
     assert [piece[:4] for piece in Page(shown).of["span"]] == ["\nwor", "word", "word"]
-    assert "… 1,304 more characters" in shown
+    assert "… 1,305 more characters" in shown  # from 96 to 1,401 of 1,501: after whole words
     assert "<details" not in folded("x" * (SHOWN + SLACK))
     assert folded("x" * (SHOWN + SLACK + 1)).count("x") == SHOWN + SLACK + 1
 

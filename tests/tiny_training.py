@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tiny_generator import save_tiny_generator
+from tiny_generator import TINY_WINDOW, save_tiny_generator
 
-from workbench import models
+from workbench import models, storage
 from workbench.datatypes import Conversation, Message
 from workbench.finetuning import Plan, Point, TrainedModel, ignore, train
 from workbench.finetuning_generator import train_generator
 
 BASE = "tiny/words"
-PLAN = Plan(epochs=40, batch_size=8, learning_rate=0.01, checkpoint_every=5, evaluate_every=4)
+PLAN = Plan(epochs=20, batch_size=8, learning_rate=0.01, checkpoint_every=5, evaluate_every=4)
 LINE_PLAN = Plan(epochs=4, batch_size=4, learning_rate=0.1, checkpoint_every=5, evaluate_every=3)
 FOLLOWING = dict(zip("abcdefgh", "stuvwxyz", strict=True))
 
 
-def store_tiny_generator(name: str = BASE, **options: object) -> str:
+def store_tiny_generator(name: str = BASE, window: int = TINY_WINDOW, **options: object) -> str:
     """Put a tiny generator that can be taught to end its answers into the model store and return its name."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -29,6 +29,8 @@ def store_tiny_generator(name: str = BASE, **options: object) -> str:
     weights = load_file(folder / "model.safetensors")
     weights["lm_head.weight"][1] = 0.4 * torch.randn(64, generator=torch.Generator().manual_seed(0))  # nothing else writes "<end>"
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    config = storage.read_json(folder / "config.json")
+    storage.write_json(folder / "config.json", config | {"max_position_embeddings": window})
     models._write_manifest(name, None, {"made": "for a test"}, folder)
     return name
 

@@ -136,7 +136,7 @@ def ask(
 ) -> None:
     """Answer one question; show the steps and the sources."""
     from workbench.cli_print import print_answer, shown, watch_step
-    from workbench.experiment import ask
+    from workbench.experiment_ask import ask
     from workbench.pipeline import ignore
 
     settings = options.settings_from(locals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,19 +16,19 @@ from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
 from workbench.cache import Cache, CacheCounts
-from workbench.datatypes import Answer, Example, Hit, WorkbenchError
+from workbench.datatypes import Example, Hit, WorkbenchError
 from workbench.evaluation import Check, RunResult, ann_recall, package_versions, score, spread, worst_questions
 from workbench.evaluation_answers import answer_details, answer_record
-from workbench.experiment_build import Parts, build, build_pipeline, build_retrieval, check_parts, resolve
-from workbench.experiment_data import NONE, Prepared, describe_data, prepare, prepare_documents
+from workbench.experiment_build import Parts, build_pipeline, build_retrieval, check_parts, resolve
+from workbench.experiment_data import NONE, Prepared, describe_data, prepare
 from workbench.metrics_answers import score_answers
 from workbench.packing import Context
-from workbench.pipeline import Watch, ignore, retrieve_to_fill
+from workbench.pipeline import retrieve_to_fill
 from workbench.retrieval import question_keys
 from workbench.settings import ANSWER_FIELDS, Settings
 from workbench.storage import cache_file, fingerprint
 
-__all__ = ["ask", "describe_data", "grid", "prepare", "run"]
+__all__ = ["describe_data", "grid", "prepare", "run", "run_all"]
 
 NOTHING_SCORED = (Check("unscored", "warning", "no question has evidence, so retrieval cannot be scored"),)
 Retrieved = Mapping[int, tuple[list[Hit], Context]]  # row of the question -> hits, context of the largest budget
@@ -241,18 +241,25 @@ def _inner(part: Any, name: str) -> Any:
 def grid(settings: Settings, *, cached: bool = True, allow_download: bool = False, **fields: Sequence[Any]) -> list[RunResult]:
     """Evaluate the settings for every combination of the given values: grid(settings, chunk_size=[64, 128]).
 
-    The data is loaded once unless the data itself varies, and configurations that follow one another and differ only in how they answer
-    share what was retrieved. Combinations that resolve to the same configuration run once.
+    Combinations that resolve to the same configuration run once.
     """
     for name, given in fields.items():
         if isinstance(given, str) or not given:
             raise WorkbenchError(f"grid: {name} = {given!r} must be a list of at least one value")
+    points = [settings.replace(**dict(zip(fields, values, strict=True))) for values in itertools.product(*fields.values())]
+    return run_all(points, cached=cached, allow_download=allow_download)
+
+
+def run_all(points: Sequence[Settings], *, cached: bool = True, allow_download: bool = False) -> list[RunResult]:
+    """Evaluate configurations one after the other, each once; those on the same data load it once.
+
+    Neighbours that differ only in how they answer share what was retrieved.
+    """
     shared: dict[tuple[Any, ...], Prepared] = {}
     results: dict[tuple[str, int], RunResult] = {}
     known: dict[str, Retrieval] = {}
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:
-        for values in itertools.product(*fields.values()):
-            point = settings.replace(**dict(zip(fields, values, strict=True)))
+        for point in points:
             check_parts(point)
             key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer, point.generator == NONE)
             if key not in shared:
@@ -261,35 +268,6 @@ def grid(settings: Settings, *, cached: bool = True, allow_download: bool = Fals
             if (resolved.config_id, resolved.seed) not in results:
                 results[resolved.config_id, resolved.seed] = _run(resolved, cache, allow_download, shared[key], known)
     return list(results.values())
-
-
-def ask(
-    question: str,
-    settings: Settings,
-    *,
-    watch: Watch = ignore,
-    say: Callable[[str], None] | None = None,
-    cached: bool = True,
-    allow_download: bool = False,
-) -> Answer:
-    """Answer one question over the documents of a data set; its own questions are not used.
-
-    `watch` is told of each step, `say` gets the text as it comes. Raise WorkbenchError when there is no answer.
-    """
-    check_parts(settings)
-    prepared = prepare_documents(settings, allow_download)
-    settings = resolve(settings, prepared)
-    if keys := question_keys(settings.filter):
-        raise WorkbenchError(f"a question asked here has no metadata to filter by; give the value: --filter {keys[0]}:VALUE")
-    if settings.generator == NONE:
-        raise WorkbenchError("ask needs a generator: --generator extractive, hf:MODEL or openai:MODEL")
-    with closing(Cache(cache_file())) if cached else nullcontext() as cache:
-        parts = build(settings, prepared, cache, allow_download)
-        assert parts.pipeline
-        answer = parts.pipeline.answer([Example("ask", question)], watch, say)[0]
-    if answer.error:
-        raise WorkbenchError(answer.error)
-    return answer
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -45,11 +45,16 @@ def probe_latency(
     return {"median_ms": 1000 * float(np.median(seconds)), "p95_ms": 1000 * float(np.quantile(seconds, 0.95)), "n": questions}
 
 
-def with_latency(results: Sequence[RunResult], prepared: Prepared, questions: int = 20, allow_download: bool = False) -> list[RunResult]:
-    """Return the results with `query_median_ms` and `query_p95_ms` among their timings, probed one configuration after the other."""
+def with_latency(
+    results: Sequence[RunResult], prepared: Mapping[str, Prepared], questions: int = 20, allow_download: bool = False
+) -> list[RunResult]:
+    """Return the results with `query_median_ms` and `query_p95_ms` among their timings, probed one after the other.
+
+    `prepared` holds the data by name.
+    """
     probed = []
     for result in results:
-        found = probe_latency(result.settings, questions, allow_download, prepared)
+        found = probe_latency(result.settings, questions, allow_download, prepared[result.settings.dataset])
         times = {"query_median_ms": found["median_ms"], "query_p95_ms": found["p95_ms"]}
         probed.append(replace(result, timings={**result.timings, **times}))
     return probed

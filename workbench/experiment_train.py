@@ -47,6 +47,7 @@ class TrainingPassages:
     pairs: tuple[tuple[str, str], ...]
     held_out: tuple[tuple[str, str], ...]
     positives: tuple[tuple[str, ...], ...]  # of each pair: all passages that touch its evidence, which are no negatives
+    held_out_positives: tuple[tuple[str, ...], ...]
     corpus: tuple[str, ...]  # every passage as it is indexed
     data: Mapping[str, Any]
     left_out: int  # questions without evidence
@@ -118,6 +119,7 @@ def training_passages(
         tuple((questions[name], passages[name]) for name in kept),
         tuple((questions[name], passages[name]) for name in held),
         tuple(positives[name] for name in kept),
+        tuple(positives[name] for name in held),
         tuple(dict.fromkeys(parts.texts)),
         _facts(parts.settings, prepared, len(kept), len(held), shuffled),
         len(prepared.dataset.examples) - len(found),

@@ -53,7 +53,8 @@ def ranking_loss(questions: torch.Tensor, passages: torch.Tensor, own: torch.Ten
     import torch
 
     normalise = torch.nn.functional.normalize
-    scores = SCALE * normalise(questions.float(), dim=1) @ normalise(passages.float(), dim=1).T
+    with torch.autocast(questions.device.type, enabled=False):  # in bfloat16 near passages would tie
+        scores = SCALE * normalise(questions.float(), dim=1) @ normalise(passages.float(), dim=1).T
     return torch.nn.functional.cross_entropy(scores.masked_fill(hidden, -torch.inf), own, reduction="none")
 
 
@@ -77,7 +78,7 @@ def train_embedder(
     Each question must find its passage among the passages of its batch and `negatives` hard ones for each question of it, which the base
     finds in `corpus` (give passages of the training split). `positives` (parallel to `pairs`, and `held_out_positives` to `held_out`) list
     what else may answer a question, and so is no negative of it. Prefixes and longest input are those of `st:BASE`; all weights are
-    trained. `held_out` may be empty, else the same loss is measured on it. `data` goes to the model card.
+    trained. `held_out` may be empty, else the same loss is measured on it. `data` goes to the model card and changes nothing else.
     A call with equal arguments returns what is stored, or goes on where it was killed.
     Raise WorkbenchError for pairs or passages that cannot teach anything, and for a base that does not embed.
     """
@@ -102,16 +103,21 @@ def train_embedder(
     several = [*(positives or [()] * len(pairs)), *(held_out_positives or [()] * len(held_out))]
     rows = _rows(embedder, [*pairs, *held_out], several, corpus, negatives, plan.seed)
     training, unseen = rows[: len(pairs)], rows[len(pairs) :]
+    if negatives and not any(row.negatives for row in training):
+        raise WorkbenchError(
+            f"none of the {len(corpus)} passages of the corpus can be a hard negative: each may answer the questions, or is as near to "
+            "them as their own passages; give more passages, or negatives=0"
+        )
     model = embedder._loaded.to(training_device())
 
     def losses(numbers: Sequence[int]) -> Iterator[torch.Tensor]:
         model.train()
-        yield batch_losses(embedder, [training[number] for number in numbers]).mean()
+        yield _batch_losses(embedder, [training[number] for number in numbers]).mean()
 
     def held_out_loss() -> float:
-        model.eval()
+        model.train(False)
         batches = [unseen[at : at + plan.batch_size] for at in range(0, len(unseen), plan.batch_size)]
-        return sum(batch_losses(embedder, part).sum().item() for part in batches) / len(unseen)
+        return sum(_batch_losses(embedder, part).sum().item() for part in batches) / len(unseen)
 
     def save(folder: Path) -> None:
         model.prompts = {"query": embedder.prefixes["query"], "document": embedder.prefixes["passage"]}
@@ -153,15 +159,10 @@ def _rows(
     golds = vectors[[place[row.passage] for row in rows]]
     excluded = [[place[text] for text in row.accepted if place.get(text, len(passages)) < len(passages)] for row in rows]
     mined = mine(questions, golds, vectors[: len(passages)], excluded, negatives, seed)
-    if not any(mined):
-        raise WorkbenchError(
-            f"none of the {len(passages)} passages of the corpus can be a hard negative: each may answer the questions, or is as near to "
-            "them as their own passages; give more passages, or negatives=0"
-        )
     return add_negatives(rows, passages, mined)
 
 
-def batch_losses(embedder: SentenceTransformersEmbedder, pairs: Sequence[Pair]) -> torch.Tensor:
+def _batch_losses(embedder: SentenceTransformersEmbedder, pairs: Sequence[Pair]) -> torch.Tensor:
     """Return the loss of each pair of a batch, (n,)."""
     import torch
 

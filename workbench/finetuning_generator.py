@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -87,7 +88,7 @@ def train_generator(
             for part in (pairs, held_out)
         )
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=TARGETS, task_type="CAUSAL_LM")
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings(action="ignore", category=FutureWarning):  # of transformers, to peft
             torch.manual_seed(plan.seed)  # the adapter starts with random numbers
             return get_peft_model(model, config), rows, unseen
 
@@ -172,7 +173,7 @@ def _train(
             yield answer_loss(model, part) / count
 
     def held_out_loss() -> float:
-        model.eval()
+        model.train(False)
         return sum(answer_loss(model, part).item() for part in micro_batches(unseen)) / sum(len(row.answer) for row in unseen)
 
     folder = training_folder(name)

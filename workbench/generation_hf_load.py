@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def _merged(loaded: Any, model: LocalModel, folder: Path) -> Any:
     stored = storage.read_json(folder / "adapter_config.json")
     config = peft.LoraConfig(**{name: stored[name] for name in ADAPTER_FIELDS}, inference_mode=True)
     try:
-        adapted = peft.PeftModel.from_pretrained(loaded, str(folder), config=config)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft uses what transformers renames
+            return peft.PeftModel.from_pretrained(loaded, str(folder), config=config).merge_and_unload()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WorkbenchError(f"the adapter {model.name!r} cannot be put on its base: {str(error)[:300]}") from None
-    return adapted.merge_and_unload()

@@ -24,7 +24,7 @@ LOCAL_PATH = re.compile(r"([a-z-]+:)?(?:~|\.{0,2}[/\\]|[A-Za-z]:[/\\]).*?([^/\\]
 
 def check_name(name: str) -> str:
     """Return a name for a trained model; raise WorkbenchError unless it is trained/ and letters, digits, dots, dashes and underscores."""
-    if not name.startswith(models.TRAINED) or not models.HUB_ID.fullmatch(name) or name.endswith(".tmp"):
+    if not name.startswith(models.TRAINED) or not models.HUB_ID.fullmatch(name):
         raise WorkbenchError(
             f"{name!r} is no name for a trained model; right would be {models.TRAINED}NAME, where NAME has ASCII letters, digits, "
             "underscores, single dots and single dashes, and starts with a letter or a digit"
@@ -35,7 +35,18 @@ def check_name(name: str) -> str:
 def names() -> list[str]:
     """List the trained models in the store."""
     folders = models.store().glob(f"{models.TRAINED.replace('/', '--')}*")
-    return sorted(folder.name.replace("--", "/", 1) for folder in folders if folder.is_dir())
+    found = [folder.name.replace("--", "/", 1) for folder in folders if folder.is_dir()]
+    return sorted(name for name in found if models.HUB_ID.fullmatch(name))
+
+
+def describe(name: str) -> str:
+    """Tell in one line what a stored trained model is, or why it cannot be used."""
+    try:
+        model = resolve(name)
+    except WorkbenchError as error:
+        return str(error)
+    made_of = f"{'adapter for' if model.adapter else 'trained from'} {card(name)['base']['name']}"
+    return f"{model.kind}, {made_of}, {model.precision}, {model.licence}"
 
 
 def card(name: str) -> dict[str, Any]:

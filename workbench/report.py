@@ -200,6 +200,28 @@ def choose(comparison: Comparison) -> RunResult:
     return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric)[0]].result
 
 
+def confirmation(chosen: RunResult, confirmed: Comparison) -> str:
+    """Say what a candidate that was chosen on some questions scores on others, and whether it beats the baseline there.
+
+    `confirmed` compares the candidate, the baseline and controls on questions that chose nothing.
+    """
+    metric, before = confirmed.metric, chosen.interval(confirmed.metric)
+    rows = [row for row in confirmed.rows if row.result.settings.replace(split=chosen.settings.split) == chosen.settings]
+    if len(rows) != 1 or not confirmed.questions:
+        raise WorkbenchError(f"{metric}: the confirmation must score the candidate {chosen.config_id} that was chosen")
+    row = rows[0]
+    words = (
+        f"{row.label} was chosen on {before.n} questions, where it scores {format_interval(before)}. On {confirmed.questions} others, in "
+        f"{confirmed.clusters} document groups that chose nothing, it scores {format_interval(row.interval)} ({metric}). "
+    )
+    if row.difference is None:
+        return words + "It is the baseline: nothing cheaper or better was found."
+    shown = row.difference.known and not row.difference.low <= 0 <= row.difference.high
+    better = "better than" if row.difference.mean > 0 else "worse than"
+    tail = f"{better} the baseline {confirmed.baseline}" if shown else f"not distinguishable from the baseline {confirmed.baseline}"
+    return words + f"It is {tail}: {format_difference(row.difference)}."
+
+
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
     """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
     check_comparable(results)

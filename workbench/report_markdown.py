@@ -54,10 +54,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Mark
     return Markdown("\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]]))
 
 
-def data_table(data: Mapping[str, Any]) -> Markdown:
-    """Render what a run says of its data (RunResult.data) as a table of one row."""
+def data_table(*described: Mapping[str, Any]) -> Markdown:
+    """Render what runs say of their data (RunResult.data) as a table, one row for each."""
     names = ("name", "language", "documents", "groups", "questions", "scored", "unanswerable", "losses")
-    return markdown_table(["data set", *names[1:]], [[str(data[name]) for name in names]])
+    return markdown_table(["data set", *names[1:]], [[str(data[name]) for name in names] for data in described])
 
 
 def failures(result: RunResult, number: int = 3) -> Markdown:
@@ -131,8 +131,8 @@ def answer_failures(result: RunResult, number: int = 3, metric: str = "") -> Mar
     return Markdown("\n\n".join(parts))
 
 
-def audit_table(results: Sequence[RunResult]) -> Markdown:
-    """Render the audit of several results: each check once, with how many results were ok and the worst message."""
+def audit_table(results: Sequence[RunResult], only: Sequence[str] = ("ok", "warning", "error")) -> Markdown:
+    """Render the audit of several results: each check once, with how many results were ok and the worst message; `only` these levels."""
     order = {"ok": 0, "warning": 1, "error": 2}
     found: dict[str, list[Check]] = {}
     for result in results:
@@ -141,6 +141,8 @@ def audit_table(results: Sequence[RunResult]) -> Markdown:
     rows = []
     for checks in found.values():
         worst = max(checks, key=lambda check: order[check.level])
+        if worst.level not in only:
+            continue
         rows.append([worst.id, worst.level, f"{sum(check.level == 'ok' for check in checks)}/{len(checks)}", worst.message])
     return markdown_table(["check", "worst", "ok", "what was seen"], sorted(rows, key=lambda row: -order[row[1]]))
 

@@ -21,7 +21,7 @@ LOGITS = "logits"
 
 
 class CrossEncoderReranker:
-    """Read question and passage together and score how well they fit: the raw output (logit) of the model, in float32 arithmetic.
+    """Read question and passage together and score how well they fit: the raw output (logit) of the model.
 
     A passage is cut where the pair is longer than the model's `max_length` tokens; `truncated` counts. Pairs run one at a time, unpadded:
     a score depends on nothing but its pair, so there is no batch size to set. The weights are the folder's ONNX graph where it has one (on

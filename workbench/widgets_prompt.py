@@ -25,7 +25,7 @@ from workbench.widgets_retrieval import check_tokenizer, evidence_ranges
 from workbench.widgets_style import LABEL, SHOWN, brief, column, escape, folded, labelled, page
 
 HEAD, TAIL = 400, 300  # characters of a message that stand open; what a prompt asks for often comes last
-SHOT = 150  # characters at both ends of a shot
+SHOT = 80  # characters at both ends of a shot
 WAITING = "Press run to answer."
 FINISHED = {"stop": "ended by itself", "length": "stopped by our cap on new tokens", "error": "failed"}
 
@@ -47,7 +47,8 @@ def prompt_view(example: Example, tried: Sequence[Tried], tokenizer: Tokenizer) 
     """Return static, escaped HTML of what each prompt made of a question, side by side.
 
     First the answer as a user would see it with its scores, then each call of the generator: its messages, with their tokens of the
-    measuring `tokenizer`, and the completion as it was generated. HEAD and TAIL characters of a message stand open, SHOT at both ends of a shot.
+    measuring `tokenizer`, and the completion as it was generated. HEAD and TAIL characters of a message stand open, SHOT at both ends of
+    a shot.
     """
     legend = (
         f"Tokens of messages are of {brief(tokenizer.name)}, without what a chat template adds; those of completions are the generator's."
@@ -92,10 +93,12 @@ def _scores(scores: Mapping[str, float]) -> str:
 
 def _facts(answer: Answer) -> str:
     """Return what postprocessing found in a completion and did to it."""
-    facts = [("format", f"{'' if answer.valid else 'not '}as the prompt asks")] if answer.valid is not None else []
-    facts += [("cites", ", ".join(f"passage {number}" for number in answer.citations))] if answer.citations else []
-    notes = [(note.hook, note.text) for note in answer.notes]
-    return "".join(labelled(f"{name}:", text, SHOWN) for name, text in (*facts, *notes))
+    facts = [(note.hook, note.text) for note in answer.notes]
+    if answer.citations:
+        facts.insert(0, ("cites", ", ".join(f"passage {number}" for number in answer.citations)))
+    if answer.valid is not None and "format" not in dict(facts):  # its note says what is wrong
+        facts.insert(0, ("format", f"{'' if answer.valid else 'not '}as the prompt asks"))
+    return "".join(labelled(f"{name}:", text, SHOWN) for name, text in facts)
 
 
 def _passages(example: Example, answer: Answer) -> str:

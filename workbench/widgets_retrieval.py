@@ -104,8 +104,6 @@ def retrieval_view(example: Example, found: Sequence[Found]) -> str:
 
 def evidence_summary(example: Example, hits: Sequence[Hit]) -> str:
     """Say at which ranks the evidence of a question is first touched, as trusted text."""
-    if not example.evidence:
-        return "no evidence to look for"
     ranks = first_ranks(hits, example)
     reached = sorted(rank for rank in ranks if rank is not None)
     if not reached:
@@ -116,7 +114,7 @@ def evidence_summary(example: Example, hits: Sequence[Hit]) -> str:
 
 
 def _column(example: Example, found: Found, others: Sequence[Found]) -> str:
-    words = [f"<b>{evidence_summary(example, found.hits)}</b>"]
+    words = [f"<b>{evidence_summary(example, found.hits)}</b>"] if example.evidence else []
     if found.recall is not None:
         words.append(f"{found.recall:.0%} of it in the context of {found.budget:,} tokens")
     parts = [f'<div class="row">{" · ".join(words)}</div>']

@@ -1,4 +1,4 @@
-"""`workbench train`: names made from what is trained, a whole training by the command line, its control, and refusals."""
+"""`workbench train`: a whole training by the command line, its control, and refusals."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from workbench import cli_train, models, models_trained
 from workbench.finetuning import Plan
 from workbench.settings import Settings
 
-DATA = {"name": "folder:내 문서 Q&A..v2--x", "fingerprint": "ab", "language": "ko"}
 KNOBS = ("--tokenizer", "simple", "--embedder", "hash", "--chunker", "sentence", "--chunk-size", "12", "--prompt", "concise")
 
 
@@ -22,20 +21,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_tiny_generator(window=4096)
 
 
-def test_a_name_is_made_of_the_base_the_data_and_all_settings():
-    name = cli_train.default_name("google/gemma-3-270m", DATA, [1, 2])
-    assert name[:-8] == "trained/gemma-3-270m-folder-q-a-v2-x-"
-    assert models_trained.check_name(name) == name == cli_train.default_name("google/gemma-3-270m", dict(DATA), [1, 2])
-    others = [("google/gemma-3-1b", DATA, [1, 2]), ("google/gemma-3-270m", {**DATA, "fingerprint": "cd"}, [1, 2]), ("a", DATA, [1, 3])]
-    assert len({name, *(cli_train.default_name(*other) for other in others)}) == 4
-    assert models_trained.check_name(cli_train.default_name("/모델/", {"name": "문서"}, 0))
-
-
 def test_options_change_the_plan_of_the_kind():
     plan = cli_train._plan(Plan(learning_rate=3e-4), Settings(seed=7), None, None, 4)
     assert plan == Plan(learning_rate=3e-4, seed=7, batch_size=4)
-    assert cli_train._default({"language": "ko"}, "embedder") == "intfloat/multilingual-e5-small"
-    assert cli_train._default({"language": "en"}, "generator") == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_a_generator_is_trained_and_stored_once(run: Callable, store: None, small: Callable, own_cache: Path):

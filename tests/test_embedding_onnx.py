@@ -191,3 +191,8 @@ def test_packaged_bge_finds_what_answers() -> None:
     questions = ["How many holidays do I have in my first year?", "When do I get the money for my train ticket?", "Where can I have lunch?"]
     scores = packaged().encode(questions, "query") @ packaged().encode(passages, "passage").T
     assert scores.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_each_backend_names_the_other_where_the_weights_are_not_its_own(graph_folder) -> None:
+    with pytest.raises(WorkbenchError, match=r"has no \.safetensors weights; its graph runs as onnx:"):
+        create_embedder(f"st:{graph_folder}")

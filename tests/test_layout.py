@@ -35,6 +35,8 @@ HEAVY = (
     "tokenizers",
     "safetensors",
     "regex",
+    "onnxruntime",
+    "peft",
 )
 FORBIDDEN_NAMES = ("utils", "helpers", "base", "core", "common", "manager")
 MAX_LINES = 300

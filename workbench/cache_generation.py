@@ -85,7 +85,7 @@ class CachedGenerator:
     def _key(self, conversation: Conversation) -> str:
         messages = [[message.role, message.content] for message in conversation.messages]
         passages = [[passage.title, passage.text] for passage in conversation.passages]
-        return fingerprint([self._part, messages, conversation.question, passages])
+        return fingerprint([self._part, messages, conversation.shared, conversation.question, passages])
 
     def _known(self, keys: Sequence[str]) -> dict[str, Completion]:
         return {key: Completion(**json.loads(value)) for key, value in self.cache.get(list(dict.fromkeys(keys))).items()}

@@ -13,13 +13,15 @@ models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe mo
 
 @models_app.command("list")
 def models_list() -> None:
-    """List the known models and whether they are here."""
-    from workbench import models
+    """List the known models and whether they are here, and those trained here."""
+    from workbench import models, models_trained
 
     for name, entry in models.catalogue().items():
         here = "here" if models.stored(name) else "-"
         size = f"{entry.size_mb:>5} MB"
         typer.echo(f"{entry.kind:<9} {name:<46} {here:<5} {entry.precision:<14} {size}  {entry.licence:<18} {', '.join(entry.languages)}")
+    for name in models_trained.names():
+        typer.echo(f"{'trained':<9} {name:<46} {models_trained.describe(name)}")
 
 
 @models_app.command("pull")
@@ -55,5 +57,6 @@ def models_show(name: str) -> None:
         *(("notice", entry.notice) for entry in (models.catalogue().get(name),) if entry and entry.notice),
         ("sha256", model.fingerprint),
         ("folder", model.path),
+        *((("adapter", model.adapter),) if model.adapter else ()),
     ):
         typer.echo(f"{label:<12} {value}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench import cli_options as options
-from workbench import models, models_trained, storage
+from workbench import models_trained
 
 if TYPE_CHECKING:
     from workbench.finetuning import Plan, TrainedModel
@@ -63,28 +62,21 @@ def train_generator(
     as_json: options.JsonOutput = False,
 ) -> None:
     """Train a LoRA adapter on the answers to questions of the training part, asked with the passages that retrieval finds."""
-    from workbench import data, finetuning_generator
-    from workbench.experiment_train import training_pairs
+    from workbench.finetuning_generator import LORA_PLAN, PRETRAINING_PLAN
+    from workbench.finetuning_runs import tune_generator
 
     settings = _checked(name, options.settings_from(locals()))
-    plan = _plan(finetuning_generator.LORA_PLAN, settings, epochs, learning_rate, batch_size)
-    pairs = training_pairs(settings, held_out, shuffle, allow_download)
-    start = base or _default(pairs.data, "generator")
-    name = name or default_name(start, pairs.data, [asdict(plan), rank, pretrain])
-    say = _say(as_json)
-    if pairs.left_out:
-        say(f"{pairs.left_out} questions are left out: their evidence is not in the context")
-    if pretrain:
-        texts = [document.text for document in data.load(settings.dataset).documents]
-        say(f"training all weights of {start} on {len(texts)} documents")
-        schedule = _plan(finetuning_generator.PRETRAINING_PLAN, settings, None, None, None)
-        first = finetuning_generator.pretrain_generator(
-            texts, [], start, f"{name}-pretrained", schedule, data=pairs.data, allow_download=allow_download, say=say
-        )
-        start = first.name
-    say(f"training an adapter of {start} on {len(pairs.pairs)} pairs")
-    trained = finetuning_generator.train_generator(
-        pairs.pairs, pairs.held_out, start, name, plan, rank=rank, data=pairs.data, allow_download=allow_download, say=say
+    trained = tune_generator(
+        settings,
+        base or "",
+        name or "",
+        _plan(LORA_PLAN, settings, epochs, learning_rate, batch_size),
+        rank=rank,
+        held_out=held_out,
+        shuffled=shuffle,
+        pretraining=replace(PRETRAINING_PLAN, seed=settings.seed) if pretrain else None,
+        allow_download=allow_download,
+        say=_say(as_json),
     )
     _tell(trained, "generator", as_json)
 
@@ -113,28 +105,20 @@ def train_embedder(
     as_json: options.JsonOutput = False,
 ) -> None:
     """Train all weights of an embedder to find the chunks with the evidence for questions of the training part."""
-    from workbench import finetuning_embedder
-    from workbench.experiment_train import training_passages
+    from workbench.finetuning_embedder import DEFAULT_PLAN
+    from workbench.finetuning_runs import tune_embedder
 
     settings = _checked(name, options.settings_from(locals()))
-    plan = _plan(finetuning_embedder.DEFAULT_PLAN, settings, epochs, learning_rate, batch_size)
-    found = training_passages(settings, held_out, shuffle, allow_download)
-    start = base or _default(found.data, "embedder")
-    name = name or default_name(start, found.data, [asdict(plan), negatives])
-    say = _say(as_json)
-    say(f"training {start} on {len(found.pairs)} questions")
-    trained = finetuning_embedder.train_embedder(
-        found.pairs,
-        found.held_out,
-        found.corpus,
-        start,
-        name,
-        plan,
-        negatives,
-        found.data,
-        positives=found.positives,
+    trained = tune_embedder(
+        settings,
+        base or "",
+        name or "",
+        _plan(DEFAULT_PLAN, settings, epochs, learning_rate, batch_size),
+        negatives=negatives,
+        held_out=held_out,
+        shuffled=shuffle,
         allow_download=allow_download,
-        say=say,
+        say=_say(as_json),
     )
     _tell(trained, "embedder", as_json)
 
@@ -146,24 +130,9 @@ def _checked(name: str | None, settings: Settings) -> Settings:
     return settings
 
 
-def _default(data: Mapping[str, Any], kind: str) -> str:
-    """Return the model to start from: the one that would answer or embed in the language of the documents."""
-    from workbench.experiment_build import DEFAULT_EMBEDDERS, DEFAULT_GENERATORS
-
-    defaults = DEFAULT_GENERATORS if kind == "generator" else DEFAULT_EMBEDDERS
-    return defaults.get(data["language"], defaults["ko"]).partition(":")[2]
-
-
 def _plan(plan: Plan, settings: Settings, epochs: float | None, learning_rate: float | None, batch_size: int | None) -> Plan:
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     return replace(plan, seed=settings.seed, **{key: value for key, value in given.items() if value is not None})
-
-
-def default_name(base: str, data: Mapping[str, Any], settings: Any) -> str:
-    """Return trained/BASE-DATA-FINGERPRINT, in the characters that such a name may have; equal arguments give equal names."""
-    parts = [re.split(r"[/\\]", base.rstrip("/\\"))[-1], str(data["name"]), storage.fingerprint([base, dict(data), settings])[:8]]
-    readable = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40].strip("-") for part in parts]
-    return models.TRAINED + "-".join(part for part in readable if part)
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

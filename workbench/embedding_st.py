@@ -43,6 +43,8 @@ class SentenceTransformersEmbedder:
             raise registry.unknown("embedder.dtype", str(dtype), DTYPES)
         check_options(batch_size, query_prefix=query_prefix, passage_prefix=passage_prefix)
         self.model = models.resolve(argument, allow_download=allow_download)
+        if not any(self.model.path.glob("**/*.safetensors")):
+            raise WorkbenchError(f"the model {self.model.name!r} has no .safetensors weights; its graph runs as onnx:{argument}")
         self.batch_size = batch_size
         self.dtype = native_dtype() if dtype == "auto" else dtype
         given = {"query": query_prefix, "passage": passage_prefix}

@@ -126,6 +126,11 @@ def training_passages(
     )
 
 
+def training_texts(settings: Settings, allow_download: bool = False) -> list[str]:
+    """Return the texts of the documents of the training part."""
+    return [document.text for document in training_documents(prepare(settings.replace(split="train", shot_count=0), allow_download))]
+
+
 def derangement(items: Sequence[T], seed: int) -> list[T]:
     """Return the items shuffled by seed so that no place keeps an equal one; raise WorkbenchError where one item is over half of them.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from workbench import models, storage
 from workbench.datatypes import WorkbenchError
+from workbench.embedding_st import native_dtype
 from workbench.finetuning_checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
@@ -217,10 +218,15 @@ def training_device() -> str:
 
 
 def arithmetic(device: torch.device) -> AbstractContextManager[Any]:
-    """Compute in bfloat16 where that is safe on a GPU, in float32 on a processor; weights and gradients stay float32."""
+    """Compute in bfloat16 where the device does so natively, as generators do, else in float32; weights and their changes are float32."""
     import torch
 
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=computes_in(device.type) == "bfloat16")
+
+
+def computes_in(device: str) -> str:
+    """Name the number format of the arithmetic: part of the fingerprint of what was trained."""
+    return "bfloat16" if device == "cuda" else native_dtype()
 
 
 def training_folder(name: str) -> Path:
@@ -229,5 +235,5 @@ def training_folder(name: str) -> Path:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of packages: part of the fingerprint of what they trained."""
-    return {package: version(package) for package in packages}
+    """Return the versions of packages and the arithmetic: part of the fingerprint of what they trained."""
+    return {package: version(package) for package in packages} | {"arithmetic": computes_in(training_device())}

@@ -27,14 +27,14 @@ def build(name: str, revision: str | None, target: Path) -> dict[str, Any]:
                 name,
                 revision=revision,
                 allow_patterns=[f"*{suffix}" for suffix in MODEL_SUFFIXES],
-                ignore_patterns=[f"{folder}/*" for folder in OTHER_ENGINES],
+                ignore_patterns=["*.onnx", *(f"{folder}/*" for folder in OTHER_ENGINES)],
             )
         )
     except (OSError, ValueError, HTTPError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WorkbenchError(f"model {name} could not be fetched from the hub: {reason}") from error
     for relative, path in model_files(snapshot).items():  # the client's cache may hold more than was asked for now
-        if relative.split("/")[0] not in OTHER_ENGINES:
+        if relative.split("/")[0] not in OTHER_ENGINES and path.suffix != ".onnx":
             (target / relative).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / relative)
     return {"hub": name, "revision": snapshot.name}

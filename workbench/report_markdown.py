@@ -54,10 +54,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Mark
     return Markdown("\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]]))
 
 
-def data_table(*described: Mapping[str, Any]) -> Markdown:
-    """Render what runs say of their data (RunResult.data) as a table, one row for each."""
+def data_table(*described: Mapping[str, Any], labels: Sequence[str] = ()) -> Markdown:
+    """Render what runs say of their data (RunResult.data) as a table, one row for each, named by `labels` where there are any."""
     names = ("name", "language", "documents", "groups", "questions", "scored", "unanswerable", "losses")
-    return markdown_table(["data set", *names[1:]], [[str(data[name]) for name in names] for data in described])
+    rows = [[data[name] for name in names] for data in described]
+    rows = [[label, *row[1:]] for label, row in zip(labels, rows, strict=True)] if labels else rows
+    return markdown_table(["data set", *names[1:]], [[str(value) for value in row] for row in rows])
 
 
 def failures(result: RunResult, number: int = 3) -> Markdown:

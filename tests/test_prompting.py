@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from workbench import models
 from workbench.datatypes import Message, Passage, Span, WorkbenchError
-from workbench.prompting import CLOSED_BOOK, FOLDER, LANGUAGES, PROMPTS, STEPS, Shot, load_prompt, neutralise, resolve_prompt
+from workbench.prompting import FOLDER, LANGUAGES, PROMPTS, STEPS, Shot, load_prompt, neutralise, resolve_prompt
+from workbench.settings import CLOSED_BOOK
 
 SHIPPED = [(name, language) for name in PROMPTS for language in LANGUAGES]
 PASSAGES = (Passage(Span("rent", 0, 13), "\nRent: 600 won\n", "Lease"), Passage(Span("heat", 20, 25), "Heat: 50 won"))

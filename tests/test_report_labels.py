@@ -51,6 +51,35 @@ def test_generators_and_prompts_are_named_without_owner_and_folder(changes: dict
     assert report_labels.labels(results)[1] == words
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shot_count": 0}, "zero-shot"),
+        ({"shot_count": 1, "shot_selection": "similar"}, "1 shot · similar"),
+        ({"shuffle_shots": True, "shot_count": 4}, "4 shots · fixed · shuffled answers"),
+        ({"reranker": "cross-encoder:owner/ms-marco"}, "reranked by ms-marco · 2 shots · fixed"),
+    ],
+)
+def test_shots_and_rerankers_are_named_where_they_have_an_effect(changes: dict, words: str) -> None:
+    settings = Settings(**{"generator": "hf:owner/model", "shot_count": 2} | changes)
+    assert report_labels.label(settings, ["reranker", "shot_count", "shot_selection", "shuffle_shots"]) == words
+
+
+@pytest.mark.parametrize("changes", [{"shuffle_shots": True, "shot_count": 2}, {"prompt": "closed-book:ko"}, {"retriever": "random"}])
+def test_what_should_lose_is_a_control(changes: dict) -> None:
+    assert report_labels.is_control(make_result({BUDGET: [1.0]}, **changes).settings)
+    assert not report_labels.is_control(make_result({BUDGET: [1.0]}, prompt="plain:ko", shot_count=2).settings)
+
+
+def test_options_that_a_part_always_has_are_not_named() -> None:
+    capped = {"generator": "hf:m", "options": {"generator": {"max_new_tokens": 48}}}
+    names = report_labels.labels([make_result({BUDGET: [1.0]}, **item) for item in (capped, {"generator": "extractive"})])
+    assert names == ["m", "extractive"]
+    wider = capped | {"options": {"generator": {"max_new_tokens": 64}}}
+    names = report_labels.labels([make_result({BUDGET: [1.0]}, **item) for item in (capped, wider)])
+    assert names == ["generator.max_new_tokens 48", "generator.max_new_tokens 64"]
+
+
 def test_a_configuration_without_generator_is_called_that_alone() -> None:
     results = [*make_answered_results()[:2], make_result({BUDGET: [1.0]})]
     names = report_labels.labels(results)

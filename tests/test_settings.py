@@ -123,7 +123,7 @@ def test_later_changes_of_the_given_options_change_nothing() -> None:
         ({"seed": -1}, "seed = -1: Input should be greater than or equal to 0"),
         ({"seed": "0"}, "seed = '0': Input should be a valid integer"),
         ({"dataset": 3}, "dataset = 3: Input should be a valid string"),
-        ({"split": "test"}, "split 'test' must be one of all, train, selection, confirmation"),
+        ({"split": "dev"}, "split 'dev' must be one of all, train, selection, confirmation, test"),
         ({"header": "titel"}, "header 'titel' must be one of auto, title, none"),
         ({"budgets": [512, 256]}, "budgets [512, 256] must hold at least one size and rise without repetition"),
         ({"budgets": [256, 256]}, "budgets [256, 256] must hold at least one size and rise without repetition"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import data, models
+from workbench import data
 from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
@@ -19,9 +19,10 @@ from workbench.cache import Cache, CacheCounts
 from workbench.datatypes import Example, Hit, WorkbenchError
 from workbench.evaluation import Check, RunResult, ann_recall, package_versions, score, spread, worst_questions
 from workbench.evaluation_answers import answer_details, answer_record
-from workbench.experiment_build import Parts, build_pipeline, build_retrieval, check_parts, resolve
+from workbench.experiment_build import Models, Parts, build_pipeline, build_retrieval, check_parts, resolve
 from workbench.experiment_data import NONE, Prepared, describe_data, prepare
 from workbench.metrics_answers import score_answers
+from workbench.models import LocalModel
 from workbench.packing import Context
 from workbench.pipeline import retrieve_to_fill
 from workbench.retrieval import question_keys
@@ -57,31 +58,30 @@ class Retrieval:
 def run(settings: Settings, *, cached: bool = True, allow_download: bool = False, prepared: Prepared | None = None) -> RunResult:
     """Evaluate one configuration on all its questions, audit it, and return per-question scores."""
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:
-        return _run(settings, cache, allow_download, prepared, {})
+        return _run(settings, Models(cache, allow_download), prepared, {})
 
 
-def _run(
-    settings: Settings, cache: Cache | None, allow_download: bool, prepared: Prepared | None, known: dict[str, Retrieval]
-) -> RunResult:
+def _run(settings: Settings, models: Models, prepared: Prepared | None, known: dict[str, Retrieval]) -> RunResult:
     """Evaluate one configuration; `known` holds the last retrieval, and gets this one."""
     timings: dict[str, float] = {}
     check_parts(settings)
     with _timed(timings, "prepare"):
-        prepared = prepared or prepare(settings, allow_download)
+        prepared = prepared or prepare(settings, models.allow_download)
     settings = resolve(settings, prepared)
     answered = _drawn(settings, prepared)
+    cache = models.cache
     if cache:
         cache.counts = CacheCounts()
     key = _retrieval_key(settings)
     if key not in known:
         known.clear()
-        known[key] = _retrieve_and_score(settings, prepared, cache, allow_download, answered, timings)
+        known[key] = _retrieve_and_score(settings, prepared, models, answered, timings)
     retrieval = known[key]
     parts, scores = replace(retrieval.parts, settings=settings), retrieval.scores
     answers = Scores({}, {}, ())
     if answered:
         with _timed(timings, "answer"):
-            pipeline = build_pipeline(parts, prepared, cache, allow_download)
+            pipeline = build_pipeline(parts, prepared, models)
             answers = _score_answers(replace(parts, pipeline=pipeline), prepared, retrieval.found, answered)
     return RunResult(
         settings=settings,
@@ -118,10 +118,10 @@ def _retrieval_key(settings: Settings) -> str:
 
 
 def _retrieve_and_score(
-    settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool, answered: Sequence[int], timings: dict[str, float]
+    settings: Settings, prepared: Prepared, models: Models, answered: Sequence[int], timings: dict[str, float]
 ) -> Retrieval:
     with _timed(timings, "index"):
-        parts = build_retrieval(settings, prepared, cache, allow_download)
+        parts = build_retrieval(settings, prepared, models)
     with _timed(timings, "retrieve"):
         found = _retrieve(parts, prepared, answered)
     with _timed(timings, "score"):
@@ -177,8 +177,8 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
         [prepared.clusters[row] for row in rows],
         prepared.tables,
         parts.embedder,
-        embedder if isinstance(embedder, models.LocalModel) else None,
-        reranker if isinstance(reranker, models.LocalModel) else None,
+        embedder if isinstance(embedder, LocalModel) else None,
+        reranker if isinstance(reranker, LocalModel) else None,
         prepared.elsewhere,
         index_recall,
     )
@@ -215,7 +215,7 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
     return Scores(
         {metric: spread(column, rows, size) for metric, column in values.items()},
         {metric: spread(mask, rows, size) == 1 for metric, mask in asked.items()},
-        audit_answers(details, prepared.language, model if isinstance(model, models.LocalModel) else None),
+        audit_answers(details, prepared.language, model if isinstance(model, LocalModel) else None),
         records,
         details
         | {"generator_precision": getattr(generator, "precision", None), "prompt": parts.pipeline.prompt.fingerprint[:12]}
@@ -259,6 +259,7 @@ def run_all(points: Sequence[Settings], *, cached: bool = True, allow_download: 
     results: dict[tuple[str, int], RunResult] = {}
     known: dict[str, Retrieval] = {}
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:
+        models = Models(cache, allow_download)
         for point in points:
             check_parts(point)
             key = (point.dataset, point.split, point.limit, point.seed, point.tokenizer, point.generator == NONE)
@@ -266,7 +267,7 @@ def run_all(points: Sequence[Settings], *, cached: bool = True, allow_download: 
                 shared[key] = prepare(point, allow_download)
             resolved = resolve(point, shared[key])
             if (resolved.config_id, resolved.seed) not in results:
-                results[resolved.config_id, resolved.seed] = _run(resolved, cache, allow_download, shared[key], known)
+                results[resolved.config_id, resolved.seed] = _run(resolved, models, shared[key], known)
     return list(results.values())
 
 

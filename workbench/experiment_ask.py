@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 
 from workbench.cache import Cache
 from workbench.datatypes import Answer, Example, WorkbenchError
-from workbench.experiment_build import build, check_parts, resolve
+from workbench.experiment_build import Models, build, check_parts, resolve
 from workbench.experiment_data import NONE, prepare_documents
 from workbench.pipeline import Watch, ignore
 from workbench.retrieval import question_keys
@@ -36,7 +36,7 @@ def ask(
     if settings.generator == NONE:
         raise WorkbenchError("ask needs a generator: --generator extractive, hf:MODEL or openai:MODEL")
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:
-        parts = build(settings, prepared, cache, allow_download)
+        parts = build(settings, prepared, Models(cache, allow_download))
         assert parts.pipeline
         answer = parts.pipeline.answer([Example("ask", question)], watch, say)[0]
     if answer.error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from workbench.reranking import RERANKERS, RerankingRetriever, create_reranker, 
 from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
 from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
 from workbench.shots import ShotSelector, shot_pool
+from workbench.storage import canonical_json
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 DEFAULT_GENERATORS = {"en": "hf:HuggingFaceTB/SmolLM2-135M-Instruct", "ko": "hf:google/gemma-3-270m"}
@@ -112,22 +114,48 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     return settings.replace(**changes)
 
 
-def build(settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Parts:
-    """Build the parts of resolved settings; models are cached unless `cache` is None."""
-    parts = build_retrieval(settings, prepared, cache, allow_download)
-    return parts if settings.generator == NONE else replace(parts, pipeline=build_pipeline(parts, prepared, cache, allow_download))
+class Models:
+    """Build the models of configurations that are run one after the other; the last of each kind is kept, so that none loads twice."""
+
+    def __init__(self, cache: Cache | None, allow_download: bool = False) -> None:
+        self.cache = cache
+        self.allow_download = allow_download
+        self._last: dict[str, tuple[str, Any]] = {}
+
+    def _same(self, kind: str, spec: str, options: Mapping[str, Any], create: Callable[..., Any], cached: Callable[..., Any]) -> Any:
+        key = canonical_json([spec, options])
+        if self._last.get(kind, ("",))[0] != key:
+            part = create(spec, options, self.allow_download)
+            self._last[kind] = (key, part if self.cache is None else cached(part, self.cache))
+        return self._last[kind][1]
+
+    def embedder(self, settings: Settings) -> CachedEmbedder | Embedder | None:
+        """Return the embedder, None where there is none."""
+        if settings.embedder == NONE:
+            return None
+        return self._same("embedder", settings.embedder, settings.options.get("embedder", {}), create_embedder, CachedEmbedder)
+
+    def reranker(self, settings: Settings, options: Mapping[str, Any]) -> CachedReranker | Reranker:
+        """Return the reranker; `options` are without its depth."""
+        return self._same("reranker", settings.reranker, options, create_reranker, CachedReranker)
+
+    def generator(self, settings: Settings) -> CachedGenerator | Generator:
+        """Return the generator."""
+        return self._same("generator", settings.generator, settings.options.get("generator", {}), create_generator, CachedGenerator)
 
 
-def build_retrieval(settings: Settings, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Parts:
+def build(settings: Settings, prepared: Prepared, models: Models) -> Parts:
+    """Build the parts of resolved settings."""
+    parts = build_retrieval(settings, prepared, models)
+    return parts if settings.generator == NONE else replace(parts, pipeline=build_pipeline(parts, prepared, models))
+
+
+def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> Parts:
     """Build all but the pipeline."""
     options = settings.options
     chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, options.get("chunker"))
     chunks = chunk_documents(chunker, prepared.dataset.documents)
-    embedder: CachedEmbedder | Embedder | None = None
-    if settings.embedder != NONE:
-        embedder = create_embedder(settings.embedder, options.get("embedder"), allow_download)
-        if cache is not None:
-            embedder = CachedEmbedder(embedder, cache)
+    embedder = models.embedder(settings)
     with_title = settings.header == "title"
     retriever = create_retriever(
         settings.retriever,
@@ -142,21 +170,19 @@ def build_retrieval(settings: Settings, prepared: Prepared, cache: Cache | None,
     )
     if settings.reranker != NONE:
         depth, knobs = split_options(options.get("reranker", {}))
-        reranker: CachedReranker | Reranker = create_reranker(settings.reranker, knobs, allow_download)
-        retriever = RerankingRetriever(retriever, CachedReranker(reranker, cache) if cache is not None else reranker, depth, with_title)
+        retriever = RerankingRetriever(retriever, models.reranker(settings, knobs), depth, with_title)
     spans = [chunk.span for chunk in chunks]
     sizes = np.array([prepared.tables[span.document_id].count(span.start, span.end) for span in spans])
     return Parts(settings, chunks, embedding_texts(chunks, with_title), sizes, embedder, retriever, None)
 
 
-def build_pipeline(parts: Parts, prepared: Prepared, cache: Cache | None, allow_download: bool = False) -> Pipeline:
+def build_pipeline(parts: Parts, prepared: Prepared, models: Models) -> Pipeline:
     """Build what answers questions from the hits of these parts."""
     settings = parts.settings
     documents = {document.id: document for document in prepared.dataset.documents}
-    generator: CachedGenerator | Generator = create_generator(settings.generator, settings.options.get("generator"), allow_download)
     return Pipeline(
         parts.retriever,
-        CachedGenerator(generator, cache) if cache is not None else generator,
+        models.generator(settings),
         load_prompt(settings.prompt, prepared.language),
         documents,
         prepared.tables,

@@ -13,14 +13,14 @@ from workbench.cache import Cache, CachedEmbedder
 from workbench.cache_reranking import CachedReranker
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.experiment_build import build_retrieval, resolve
+from workbench.experiment_build import Models, build_retrieval, resolve
 from workbench.experiment_data import Prepared, prepare
 from workbench.settings import Settings
 from workbench.storage import cache_file
 
 
 def probe_latency(
-    settings: Settings, questions: int = 20, allow_download: bool = False, prepared: Prepared | None = None
+    settings: Settings, questions: int = 20, allow_download: bool = False, prepared: Prepared | None = None, models: Models | None = None
 ) -> dict[str, float]:
     """Measure milliseconds for one question at a time (embedding, search, reranking), after a warm-up, nothing from the cache.
 
@@ -31,7 +31,7 @@ def probe_latency(
     prepared = prepared or prepare(settings, allow_download)
     settings = resolve(settings, prepared)
     with closing(Cache(cache_file())) as cache, ExitStack() as bypasses:
-        parts = build_retrieval(settings, prepared, cache, allow_download)
+        parts = build_retrieval(settings, prepared, models or Models(cache, allow_download))
         for part in (parts.embedder, getattr(parts.retriever, "reranker", None)):
             if isinstance(part, (CachedEmbedder, CachedReranker)):
                 bypasses.enter_context(part.bypassed())
@@ -53,8 +53,10 @@ def with_latency(
     `prepared` holds the data by name.
     """
     probed = []
-    for result in results:
-        found = probe_latency(result.settings, questions, allow_download, prepared[result.settings.dataset])
-        times = {"query_median_ms": found["median_ms"], "query_p95_ms": found["p95_ms"]}
-        probed.append(replace(result, timings={**result.timings, **times}))
+    with closing(Cache(cache_file())) as cache:
+        models = Models(cache, allow_download)
+        for result in results:
+            found = probe_latency(result.settings, questions, allow_download, prepared[result.settings.dataset], models)
+            times = {"query_median_ms": found["median_ms"], "query_p95_ms": found["p95_ms"]}
+            probed.append(replace(result, timings={**result.timings, **times}))
     return probed

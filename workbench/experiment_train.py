@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from workbench import data, metrics
 from workbench.cache import Cache
 from workbench.datatypes import Conversation, Document, Example, WorkbenchError
-from workbench.experiment_build import Parts, build_retrieval, resolve
+from workbench.experiment_build import Models, Parts, build_retrieval, resolve
 from workbench.experiment_data import NONE, Prepared, describe_data, prepare
 from workbench.pipeline import retrieve_to_fill
 from workbench.prompting import load_prompt
@@ -154,7 +154,7 @@ def _prepared(settings: Settings, allow_download: bool) -> tuple[Prepared, Parts
     prepared = replace(prepared, dataset=replace(prepared.dataset, documents=training_documents(prepared)))
     resolved = resolve(settings, prepared)
     with closing(Cache(cache_file())) as cache:  # which opens itself again when it is used
-        return prepared, build_retrieval(resolved, prepared, cache, allow_download)
+        return prepared, build_retrieval(resolved, prepared, Models(cache, allow_download))
 
 
 def training_documents(prepared: Prepared) -> tuple[Document, ...]:

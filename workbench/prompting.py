@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench import registry, storage
 from workbench.datatypes import Conversation, Message, Passage, Span, WorkbenchError
 from workbench.prompting_template import read_template, render_section
+from workbench.settings import CLOSED_BOOK
 from workbench.text import hangul_bigrams, normalise, sentences
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "prompts"
 PROMPTS = ("plain", "concise", "cite", "quote", "refuse", "steps", "json", "question-first", "chain")
-CLOSED_BOOK = "closed-book"  # shows no passage: a control
 STEPS = ("extract",)  # templates that only come before others
 LANGUAGES = ("en", "ko")  # each ships in all of them, as prompts/NAME.LANGUAGE.md
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from workbench.evaluation import RunResult
-from workbench.prompting import CLOSED_BOOK
 from workbench.registry import split_spec
-from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
+from workbench.settings import ANSWER_FIELDS, CLOSED_BOOK, SHOT_FIELDS, Settings
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
@@ -25,19 +24,25 @@ def varying(results: Sequence[RunResult]) -> list[str]:
     return [field for field in Settings.model_fields if len({repr(getattr(result.settings, field)) for result in results}) > 1]
 
 
-def label(settings: Settings, fields: Sequence[str]) -> str:
-    """Name a configuration by the fields that vary, shortly: "recursive · 256 tokens", "whole document", "bm25:word"."""
+def label(settings: Settings, fields: Sequence[str], silent: Collection[tuple[str, str]] = ()) -> str:
+    """Name a configuration by the fields that vary, shortly: "recursive · 256 tokens", "whole document", "bm25:word".
+
+    Options (part, name) that are `silent` are not named.
+    """
     words = ["whole document"] if settings.chunker == "whole" else []
     if settings.retriever == "random" and "retriever" not in fields:
         words.append("random chunks")
     if settings.embedder == "hash" and "embedder" not in fields:
         words.append("hash embedder")
+    if settings.shuffle_shots and "shuffle_shots" not in fields:
+        fields = [*fields, "shuffle_shots"]
     for field in fields:
         value = getattr(settings, field)
         if settings.chunker == "whole" and field in ("chunker", "chunk_size", "chunk_overlap"):
             continue
         if field == "options":
-            words += [f"{part}.{name} {item}" for part, options in value.items() for name, item in options.items()]
+            given = [(part, name, item) for part, options in value.items() for name, item in options.items()]
+            words += [f"{part}.{name} {item}" for part, name, item in given if (part, name) not in silent]
         elif _idle(settings, field):
             continue
         elif field == "shot_count":
@@ -59,6 +64,16 @@ def label(settings: Settings, fields: Sequence[str]) -> str:
     return " · ".join(words) or "the one configuration"
 
 
+def _silent_options(settings: Sequence[Settings]) -> set[tuple[str, str]]:
+    """Return the options (part, name) that are the same wherever a part is the same: its name says it all."""
+    given = {(part, name) for one in settings for part, options in one.options.items() for name in options}
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for one in settings:
+        for part, name in given:
+            values.setdefault((part, name, getattr(one, part)), set()).add(repr(one.options.get(part, {}).get(name)))
+    return given - {(part, name) for (part, name, _), found in values.items() if len(found) > 1}
+
+
 def _idle(settings: Settings, field: str) -> bool:
     """Tell whether a setting has no effect in a configuration."""
     if field in ("embedder", "index", "reranker"):
@@ -78,13 +93,15 @@ def _short(field: str, value: str) -> str:
 def labels(results: Sequence[RunResult]) -> list[str]:
     """Name each result by the settings that vary between candidates; the whole-document and random controls by what they are.
 
-    An embedder or index is named only where there are several; equal names get their config id.
+    An embedder, an index or a kind of shots is named only where there are several; equal names get their config id.
     """
     candidates = [result for result in results if not is_control(result.settings)]
     fields = varying(candidates if len(candidates) > 1 else results)
     fields = [field for field in fields if field not in HIDDEN_FIELDS or field == "options"]
-    for field in ("embedder", "index"):
-        if field in fields and len({getattr(result.settings, field) for result in results} - {"none"}) < 2:
+    for field in ("embedder", "index", *SHOT_FIELDS):
+        used = {getattr(result.settings, field) for result in results if not _idle(result.settings, field)}
+        if field in fields and len(used) < 2:
             fields.remove(field)
-    names = [label(result.settings, fields) for result in results]
+    silent = _silent_options([result.settings for result in results])
+    names = [label(result.settings, fields, silent) for result in results]
     return [name if names.count(name) == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]

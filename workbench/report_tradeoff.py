@@ -10,7 +10,7 @@ from workbench.registry import unknown
 from workbench.report import Comparison, Row, format_interval
 from workbench.report_costs import COSTS
 from workbench.report_markdown import Markdown, markdown_table
-from workbench.report_plots import BEST, FAINT, SMALL, WORSE, _caption, _empty, _figure, _finish, _limits, _style, wrap
+from workbench.report_plots import BEST, FAINT, INK, WORSE, _caption, _empty, _end_label, _figure, _finish, _limits, _spread, _style, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,28 +79,13 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
             axes.plot([place] * 2, [row.interval.low, row.interval.high], color=colour, linewidth=2.0, zorder=2, gid="interval")
             face = "white" if row.control else colour
             axes.plot([place], [row.interval.mean], "o", markersize=8, markeredgewidth=1.8, color=colour, markerfacecolor=face, zorder=3)
-            at = {"xy": (place, row.interval.mean), "xytext": (7, 5), "textcoords": "offset points"}
-            labels.append(axes.annotate(wrap(row.label, 26), **at, fontsize=SMALL, color=FAINT if row.control else "#222222", zorder=4))
+            labels.append(_end_label(axes, wrap(row.label), place, row.interval.mean, "#C8C8C8", FAINT if row.control else INK))
         axes.set_ylim(*_limits(comparison.rows))
-        axes.margins(x=0.18)
+        axes.margins(x=0.06)
         axes.grid(axis="both")
         axes.set_axisbelow(True)
         axes.set_xlabel(cost)
         axes.set_ylabel(f"{comparison.metric}, 95 % interval")
         _finish(figure, "", _caption(comparison.rows), comparison.rows)
-        _apart(figure, labels)
+        _spread(figure, axes, labels)
     return figure
-
-
-def _apart(figure: Figure, labels: Sequence) -> None:
-    """Move labels that cover one another to the other sides of their dots, the first free place of each."""
-    places = ((7, 5), (7, -5), (-7, 5), (-7, -5), (7, 20), (7, -22), (-7, 20), (-7, -22))
-    taken = []
-    for label in labels:
-        for x, y in places:
-            label.xyann = (x, y)
-            label.set(ha="left" if x > 0 else "right", va="bottom" if y > 0 else "top")
-            box = label.get_window_extent(figure.canvas.get_renderer())
-            if not any(box.overlaps(other) for other in taken) and box.x0 > 0 and box.x1 < figure.bbox.x1:
-                break
-        taken.append(box)

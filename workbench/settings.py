@@ -15,6 +15,7 @@ from workbench.storage import canonical_json, fingerprint
 
 HEADERS = ("auto", "title", "none")  # what is indexed in front of each chunk; auto: as the data set asks
 SPLITS = ("all", "train", "selection", "confirmation", "test")  # test: selection and confirmation together
+CLOSED_BOOK = "closed-book"  # the prompt that shows no passage: a control
 SHOT_SELECTIONS = ("fixed", "random", "similar", "diverse")
 SHOT_FIELDS = ("shot_selection", "shot_budget", "shuffle_shots")  # without effect when no shot is shown
 # without effect when nothing is generated

@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.cache import Cache
 from workbench.datatypes import Answer, Completion, Dataset, Example, Message, Step, Tokenizer, WorkbenchError
-from workbench.experiment_build import Parts, build, resolve
+from workbench.experiment_build import Models, Parts, build, resolve
 from workbench.experiment_data import NONE, Prepared
 from workbench.metrics_answers import score_answer
 from workbench.pipeline import retrieve_to_fill
@@ -165,7 +165,7 @@ class Prompts:
         """Return what each of these prompts makes of a question; one that fails gets an answer with an error, the others go on."""
         with closing(self.cache) if self.cache else nullcontext():  # it opens again where it is used next
             if self._parts is None:
-                self._parts = build(self.settings, self.prepared, self.cache)
+                self._parts = build(self.settings, self.prepared, Models(self.cache))
             pipeline = self._parts.pipeline
             assert pipeline
             hits, contexts = retrieve_to_fill(

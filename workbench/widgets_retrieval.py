@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.cache import Cache
 from workbench.datatypes import Dataset, Example, Hit, Span, WorkbenchError
-from workbench.experiment_build import ANSWER_BUDGET, Parts, build, resolve
+from workbench.experiment_build import ANSWER_BUDGET, Models, Parts, build, resolve
 from workbench.experiment_data import NONE, Prepared
 from workbench.metrics import evidence_recall, first_ranks
 from workbench.packing import pack
@@ -180,7 +180,7 @@ class Candidates:
         tables = self.prepared.tables
         with closing(self.cache) if self.cache else nullcontext():  # it opens again where it is used next
             if row not in self._parts:
-                self._parts[row] = build(self.settings[row], self.prepared, self.cache)
+                self._parts[row] = build(self.settings[row], self.prepared, Models(self.cache))
             hits = self._parts[row].retriever.retrieve([example], k)[0]
         contexts = [pack(hits[:size], self.budgets[row], tables) for size in range(1, len(hits) + 1)]
         scored = example.evidence and not self.prepared.dataset.document_gold

@@ -103,7 +103,9 @@ def test_a_server_that_fails_is_one_line_and_nothing_is_stored(
 def test_business_rules_and_an_own_prompt_from_files(run: Run, project: Path) -> None:
     storage.write_text(project / "rules.yaml", "- {name: shout, pattern: vinegar, action: replace, text: VINEGAR}\n")
     head = "---\nname: mine\nlanguage: en\npurpose: Test.\ncitations: false\n---\n"
-    storage.write_text(project / "mine.md", f"{head}[user]\n{{{{ question }}}}\n")
+    storage.write_text(
+        project / "mine.md", f"{head}[user]\n{{% for passage in passages %}}{{{{ passage.text }}}}{{% endfor %}} {{{{ question }}}}\n"
+    )
     code, out, err = run(*ASK, "--generator", "extractive", "--rules", "rules.yaml", "--prompt", "file:mine.md")
     assert (code, err) == (0, "")
     assert "VINEGAR" in out.splitlines()[-1]

@@ -122,3 +122,14 @@ def test_the_test_part_is_all_that_is_not_trained_on(small) -> None:
     assert parts["train"].training == parts["all"].training == ()
     assert not set(parts["test"].clusters) & set(parts["train"].clusters)
     assert len({part.dataset.fingerprint for part in parts.values()}) == 5
+
+
+def test_refusals_keep_their_share(own_cache) -> None:
+    found = training_pairs(settings("demo-en", chunk_size=64, answer_budget=64), 0)
+    train = data.split(data.load("demo-en"), seed=0)["train"].examples
+    refusals = sum(answer == "The passages do not say." for _, answer in found.pairs)
+    answered = len(found.pairs) - refusals
+    unanswerable = sum(not example.answerable for example in train)
+    assert 0 < answered < len(train) - unanswerable
+    assert unanswerable
+    assert refusals == round(unanswerable * answered / (len(train) - unanswerable)) < unanswerable

@@ -8,6 +8,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import made_onnx
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -22,9 +23,11 @@ from workbench.index import INDEXES, create_index
 from workbench.metrics import ANSWER_METRICS
 from workbench.models_catalogue import CATALOGUE
 from workbench.pipeline_rules import apply_rules, load_rules
-from workbench.prompting import FOLDER, LANGUAGES, PROMPTS, load_prompt
+from workbench.prompting import FOLDER, LANGUAGES, PROMPTS, STEPS, load_prompt
+from workbench.prompting_template import FORMATS, OPTIONAL, SAMPLE
+from workbench.reranking import RERANKERS, create_reranker, split_options
 from workbench.retrieval import RETRIEVERS, create_retriever
-from workbench.settings import HEADERS
+from workbench.settings import CLOSED_BOOK, HEADERS, SHOT_SELECTIONS, SPLITS
 from workbench.tokens import SimpleTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +38,8 @@ PARTS = {
     "embedder": EMBEDDERS,
     "index": INDEXES,
     "retriever": RETRIEVERS,
-    "prompt": (*PROMPTS, "file"),  # templates, the only parts that are no classes
+    "reranker": RERANKERS,
+    "prompt": (*PROMPTS, CLOSED_BOOK, "file"),  # templates, the only parts that are no classes
     "generator": GENERATORS,
     "dataset": data.DATASETS,
 }
@@ -89,7 +93,7 @@ def test_both_languages_have_the_same_structure() -> None:
     assert levels[0].count(1) == 1
     assert len(levels[0]) > 5
     assert tables[0] == tables[1]
-    assert len(tables[0]) == 4
+    assert len(tables[0]) == 5
 
 
 def test_both_languages_have_the_same_code() -> None:
@@ -109,7 +113,7 @@ def test_both_languages_have_the_same_links_and_images() -> None:
 def test_what_is_linked_or_named_in_a_command_exists(name: str) -> None:
     targets = [target.partition("#")[0] for target in (*links(name), *images(name)) if "://" not in target]
     targets += re.findall(r"\b(?:notebooks|params)/[\w./]+\.\w+", "\n".join(line for block in commands(name) for line in block))
-    assert len(targets) > 10
+    assert {path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("notebooks/0*.ipynb"), *ROOT.glob("params/0*"))} <= set(targets)
     assert [target for target in targets if not (ROOT / target).is_file()] == []
 
 
@@ -124,10 +128,10 @@ def help_of(*command: str) -> str:
 
 
 def calls() -> list[list[str]]:
-    """Return the words of each call of the command line; options on their own are those of `evaluate` ("---" is no option)."""
-    found = [["evaluate", *text.split()] for text in snippets() if re.match("--[a-z]", text)]
-    found += [match[1].split() for text in snippets() if (match := re.match(r"(?:python -m )?workbench (.+)", text))]
-    return found
+    """Return the words of each call of the command line; options on their own are those of `evaluate`, else of training."""
+    alone = [text.split() for text in snippets() if re.match("--[a-z]", text)]  # "---" is no option
+    found = [[*(["evaluate"] if f"  {words[0]} " in help_of("evaluate") else ["train", "generator"]), *words] for words in alone]
+    return found + [match[1].split() for text in snippets() if (match := re.match(r"(?:python -m )?workbench (.+)", text))]
 
 
 @pytest.mark.parametrize("words", calls(), ids=" ".join)
@@ -142,8 +146,7 @@ def test_commands_and_options_exist(words: list[str]) -> None:
 
 
 def test_calls_are_found_and_make_has_the_targets() -> None:
-    first = {words[0] for words in calls()}
-    assert {"evaluate", "ask", "sweep", "data", "models", "demo", "test"} <= first
+    assert {"evaluate", "ask", "sweep", "data", "models", "train", "demo", "test"} <= {words[0] for words in calls()}
     targets = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     named = {match[1] for text in snippets() if (match := re.match(r"make (\w+)", text))}
     assert {"demo", "test", "lab"} <= named <= set(" ".join(targets).split())
@@ -188,8 +191,10 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     for name, architecture in (("st", "BertModel"), ("hf", "LlamaForCausalLM")):
         storage.write_text(tmp_path / name / "config.json", json.dumps({"architectures": [architecture]}))
         save_file({"weight": np.zeros((2, 2), np.float32)}, tmp_path / name / "model.safetensors")
+    (tmp_path / "st/model.onnx").write_bytes(made_onnx.embedder_graph())
     template = storage.write_text(tmp_path / "prompt.md", example("---\n"))
     files = {name: tmp_path / name for name in ("folder", "jsonl", "beir", "st", "hf")}
+    files |= {"onnx": tmp_path / "st", "cross-encoder": made_onnx.save_reranker(tmp_path / "reranker")}
     return files | {"table": table, "squad": squad, "squad-article": squad, "file": template, "openai": Path("some-model")}
 
 
@@ -201,6 +206,7 @@ def test_d4_every_documented_spec_builds_a_part_that_works(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     chunks = [Chunk(Span("d", start, end), TEXT[start:end]) for start, end in ((0, 29), (30, len(TEXT)))]
+    passages = (Passage(Span("d", 0, len(TEXT)), TEXT),)
     name = spec.partition(":")[0]
     filled = f"{name}:{sources[name]}" if name in sources else spec
     if kind == "chunker":
@@ -211,19 +217,21 @@ def test_d4_every_documented_spec_builds_a_part_that_works(
         context = {"embedder": HashEmbedder(), "index": "exact", "index_options": {}, "filter": "", "seed": 0}
         (found,) = create_retriever(spec, chunks, False, **context).retrieve([Example("q", "leave 연차")], 2)
     elif kind == "prompt":
-        messages = load_prompt(filled, "en").render("Until when?", [Passage(chunks[0].span, TEXT)]).messages
-        found = [message for message in messages if message.role == "user" and TEXT in message.content]
+        prompt = load_prompt(filled, "en")
+        found = [step.render("Until when?", passages).messages[-1].content for step in (prompt.before or prompt, prompt)]
+        assert any(TEXT in text for text in found) == (name != CLOSED_BOOK)
     elif kind == "generator":
         generator = create_generator(filled)
-        asked = [] if name in sources else [Conversation((), "Unused leave?", (Passage(chunks[0].span, TEXT),))]  # others need a model
+        asked = [] if name in sources else [Conversation((), "Unused leave?", passages)]  # others need a model
         found = [generator.fingerprint["name"], *(completion.text for completion in generator.generate(asked))]
+    elif kind == "reranker":
+        found = create_reranker(filled).score([("q", "a b")]).tolist()
     elif kind == "embedder":
         found = create_embedder(filled).fingerprint["name"]
     else:
         assert kind == "dataset", f"no part is called {name}"
         found = data.load(filled).examples
-    assert len(list(found)) > 0
-    assert all(found)
+    assert set(map(bool, found)) == {True}  # something, and nothing of it empty
 
 
 def test_d4_specs_are_found_for_every_kind_of_part() -> None:
@@ -231,19 +239,20 @@ def test_d4_specs_are_found_for_every_kind_of_part() -> None:
     assert {kind: counts[kind] >= 3 for kind in PARTS} == dict.fromkeys(PARTS, True)
     assert {("retriever", "bm25:kiwi"), ("embedder", "st:MODEL"), ("dataset", "squad-article:FILE")} <= set(documented())
     assert {("prompt", "plain:ko"), ("prompt", "file:my-prompt.md")} <= set(documented())
-    for kind in ("prompt", "generator"):
+    for kind in ("embedder", "reranker", "prompt", "generator"):
         assert {spec.partition(":")[0] for found, spec in documented() if found == kind} == set(PARTS[kind])
 
 
 def test_documented_headers_and_knobs_exist() -> None:
-    headers = re.findall(r"--header (\S+)", "\n".join(snippets()))
-    assert headers
-    assert {header for texts in headers for header in texts.split("|")} <= set(HEADERS)
+    for option, values in {"header": HEADERS, "split": SPLITS, "shot-selection": SHOT_SELECTIONS}.items():
+        named = re.findall(rf"--{option} (\S+)", "\n".join(snippets()))
+        assert {value for texts in named for value in texts.split("|")} | {"auto"} == {*values, "auto"}
     knobs = re.findall(r"--set (\w+)\.(\w+)=", "\n".join(snippets()))
     assert len(knobs) > 1
     for kind, knob in knobs:
         signatures = [inspect.signature(registry.resolve(part)).parameters for part in PARTS[kind].values()]
-        assert any(knob in names and names[knob].kind is inspect.Parameter.KEYWORD_ONLY for names in signatures), f"{kind}.{knob}"
+        depth = kind == "reranker" and not split_options({knob: 1})[1]  # of the retriever around any reranker
+        assert depth or any(knob in names and names[knob].kind is inspect.Parameter.KEYWORD_ONLY for names in signatures), f"{kind}.{knob}"
 
 
 def test_the_table_of_parts_names_the_dicts_and_methods() -> None:
@@ -262,6 +271,15 @@ def test_the_table_of_parts_names_the_dicts_and_methods() -> None:
         assert [(found, method) for found in classes for method in methods if not hasattr(found, method)] == []
 
 
+def test_all_that_a_template_may_hold_is_explained() -> None:
+    shown = "\n".join(snippets())
+    named = re.findall(r"^(\w+): (.+)$", shown, re.MULTILINE)
+    assert {key for key, _ in named} >= set(OPTIONAL)
+    assert {value for key, value in named if key == "format"} == set(FORMATS) - {"text"}
+    assert {value for key, value in named if key == "before"} <= {*STEPS, *PROMPTS}
+    assert {*re.findall(r"\{\{ (\w+)", shown)} == {*SAMPLE, "passage"} - {"passages"}  # a list, of which each is a passage
+
+
 # --- answers and models ---------------------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +294,6 @@ def test_every_metric_of_answers_is_explained() -> None:
 
 
 def test_models_are_fetched_in_the_way_they_come() -> None:
-    pulled = {words[2]: "--allow-download" in words for words in calls() if words[:2] == ["models", "pull"] and words[2] != "NAME"}
+    pulled = {name: "--allow-download" in words for words in calls() if words[:2] == ["models", "pull"] for name in words if "/" in name}
     assert len(pulled) > 5
     assert [name for name, asks in pulled.items() if asks == (name in CATALOGUE and bool(CATALOGUE[name].wheels))] == []

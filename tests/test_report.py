@@ -186,6 +186,35 @@ def test_the_audit_table_shows_the_worst_of_each_check_even_where_runs_differ_in
     assert report.audit_errors([good, bad]) == [f"{bad.config_id} oracle: lost text"]
 
 
+def test_the_audit_table_shows_the_levels_asked_for() -> None:
+    first = make_result({BUDGET: [1.0]}, audit=(Check("a", "ok", "fine"), Check("b", "ok", "fine"), Check("c", "warning", "few")))
+    second = make_result({BUDGET: [1.0]}, audit=(Check("a", "ok", "fine"), Check("b", "error", "lost"), Check("c", "ok", "enough")))
+    lost, few, fine = "| b | error | 1/2 | lost |", "| c | warning | 1/2 | few |", "| a | ok | 2/2 | fine |"
+    for only, shown in (
+        (("ok", "warning", "error"), [lost, few, fine]),
+        (("warning", "error"), [lost, few]),
+        (("error",), [lost]),
+        (("ok",), [fine]),
+        ((), []),
+    ):
+        assert report_markdown.audit_table([first, second], only=only).splitlines()[2:] == shown
+    assert report_markdown.audit_table([first, second]).splitlines()[2:] == [lost, few, fine]
+
+
+def test_the_data_table_names_each_row_by_its_data_or_by_a_label() -> None:
+    described = [make_result({BUDGET: [0.5]}, dataset=name).data for name in ("demo-en", "a|b")]
+    counts = "| en | 42 | 7 | 25 | 1 | 24 | 0 |"
+    described = [{**data, "groups": 7} for data in described]
+    header, _, *rows = report_markdown.data_table(*described).splitlines()
+    assert header == "| data set | language | documents | groups | questions | scored | unanswerable | losses |"
+    assert rows == [f"| demo-en {counts}", f"| a\\|b {counts}"]
+    labelled = report_markdown.data_table(*described, labels=["selection", "$x$"]).splitlines()
+    assert labelled[2:] == [f"| selection {counts}", f"| <span>&#36;</span>x<span>&#36;</span> {counts}"]
+    assert labelled[0] == header
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        report_markdown.data_table(*described, labels=["one"])
+
+
 def test_the_leaderboard_file_is_the_same_whenever_and_in_whatever_order_results_come(tmp_path: Path) -> None:
     results = make_results() + make_results("demo-ko", "ko")
     first = report_files.write_leaderboard(tmp_path / "a.csv", results).read_bytes()

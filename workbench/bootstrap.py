@@ -24,7 +24,13 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 13)
 EMBEDDERS = ("sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small")
-GENERATOR = "HuggingFaceTB/SmolLM2-135M-Instruct"
+NOTEBOOK_MODELS = (
+    *EMBEDDERS,
+    "BAAI/bge-small-en-v1.5",
+    "cross-encoder/ms-marco-MiniLM-L12-v2",
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
+)
+START = "notebooks/00_start_here.ipynb"
 ENVIRONMENT = {"PYTHONUTF8": "1", "TOKENIZERS_PARALLELISM": "false", "JUPYTER_PLATFORM_DIRS": "1"}
 LOCK_SECONDS = 0.5
 
@@ -43,8 +49,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("", EMBEDDERS, ("-m", "workbench", "sweep", "params/01_chunk_sizing.sweep.yaml")),
-    "test": Command("test", (*EMBEDDERS, GENERATOR), ("-m", "pytest")),
-    "lab": Command("", EMBEDDERS, ("-m", "jupyter", "lab", "notebooks/00_start_here.ipynb", "--ServerApp.ip=127.0.0.1")),
+    "test": Command("test", NOTEBOOK_MODELS, ("-m", "pytest", "-n", "2")),
+    "lab": Command("lab", NOTEBOOK_MODELS, ("-m", "jupyter", "lab", START, "--ServerApp.ip=127.0.0.1")),
 }
 
 

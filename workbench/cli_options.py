@@ -31,11 +31,11 @@ Reranker = Annotated[str | None, typer.Option(help="none, cross-encoder:MODEL")]
 Prompt = Annotated[
     str | None,
     typer.Option(
-        help="plain, concise, cite, quote, refuse, steps, json, question-first, chain; plain:ko forces a language, file:PATH is your own."
+        help="plain, concise, cite, quote, refuse, steps, json, question-first, chain, closed-book; plain:ko is Korean, file:PATH your own."
     ),
 ]
 ShotCount = Annotated[
-    int | None, typer.Option(help="Examples in the prompt, out of the training split (needs --split selection or confirmation).")
+    int | None, typer.Option(help="Examples in the prompt, out of the training split (needs --split selection, confirmation or test).")
 ]
 ShotSelection = Annotated[str | None, typer.Option(help="fixed, random, similar, diverse")]
 ShotBudget = Annotated[int | None, typer.Option(help="Tokens of context that each shot shows.")]

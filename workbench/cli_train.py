@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SPECS = {"generator": "hf", "embedder": "st"}
 
-train_app = typer.Typer(no_args_is_help=True, help="Train a generator or an embedder on the training part of a data set.")
+train_app = typer.Typer(no_args_is_help=True, help="Fine-tune a generator or an embedder.")
 Limit = Annotated[int | None, typer.Option(help="Sample so many questions (seeded); documents stay.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every draw.")]
 Base = Annotated[str | None, typer.Option(help="Model to start from; by the language of the documents when absent.")]

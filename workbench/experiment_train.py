@@ -36,6 +36,7 @@ class TrainingPairs:
 
     pairs: tuple[tuple[Conversation, str], ...]
     held_out: tuple[tuple[Conversation, str], ...]
+    clusters: tuple[str, ...]  # of the pairs
     data: Mapping[str, Any]  # for the model card
     left_out: int  # questions whose evidence retrieval did not find
 
@@ -58,7 +59,8 @@ def training_pairs(
 ) -> TrainingPairs:
     """Return conversations of the training part with their first gold answers, an unanswerable question's answer being the refusal.
 
-    Left out are questions whose evidence is not in the context. `shuffled` gives each question the answer of another: a control.
+    Left out are questions whose evidence is not in the context, and as large a share of the unanswerable ones. `shuffled` gives each
+    question the answer of another: a control.
     """
     answering = settings if settings.generator != NONE else settings.replace(generator="auto")  # "none" would reset prompt and budget
     prepared, parts = _prepared(answering, allow_download)
@@ -66,7 +68,7 @@ def training_pairs(
     prompt = load_prompt(settings.prompt, prepared.language)
     if prompt.before or "assistant" in prompt.sections:
         raise WorkbenchError(
-            f"{prompt.source} wants answers in a form of its own, which gold answers do not have; train with plain or concise"
+            f"{prompt.source} wants answers in a form of its own, which gold answers lack; take plain, concise, refuse or question-first"
         )
     examples = [
         example
@@ -89,12 +91,20 @@ def training_pairs(
             continue
         conversation = prompt.render(example.question, context.passages(documents))
         pairs[example.id] = (conversation, example.answers[0] if example.answers else prompt.refusal)
-    kept, held = _held_out(prepared, list(pairs), held_out_share, settings)
+    names = _proportioned(examples, set(pairs), settings.seed)
+    kept, held = _held_out(prepared, names, held_out_share, settings)
     if shuffled:
         answers = derangement([pairs[name][1] for name in kept], settings.seed)
         pairs |= {name: (pairs[name][0], answer) for name, answer in zip(kept, answers, strict=True)}
+    labels = data.clusters(prepared.dataset)
     facts = _facts(settings, prepared, len(kept), len(held), shuffled) | {"prompt": prompt.fingerprint[:12]}
-    return TrainingPairs(tuple(pairs[name] for name in kept), tuple(pairs[name] for name in held), facts, len(examples) - len(pairs))
+    return TrainingPairs(
+        tuple(pairs[name] for name in kept),
+        tuple(pairs[name] for name in held),
+        tuple(labels[name] for name in kept),
+        facts,
+        len(examples) - len(names),
+    )
 
 
 def training_passages(
@@ -170,6 +180,19 @@ def _touching(example: Example, parts: Parts) -> list[int]:
         row: sum(max(chunk.span.overlap(span) for span in unit) for unit in example.evidence) for row, chunk in enumerate(parts.chunks)
     }
     return sorted((row for row, characters in shared.items() if characters), key=lambda row: (-shared[row], row))
+
+
+def _proportioned(examples: Sequence[Example], fitting: set[str], seed: int) -> list[str]:
+    """Return the questions to learn from: unanswerable ones, whose evidence never lacks, only in the share that they have of all.
+
+    A model that sees more refusals than there are learns to refuse.
+    """
+    answerable = [example.id for example in examples if example.answerable]
+    others = [example.id for example in examples if not example.answerable]
+    found = sum(name in fitting for name in answerable)
+    wanted = round(len(others) * found / len(answerable)) if answerable else len(others)
+    drawn = {*random.Random(seed).sample(sorted(others), min(wanted, len(others)))}
+    return [example.id for example in examples if example.id in fitting and (example.answerable or example.id in drawn)]
 
 
 def _held_out(prepared: Prepared, names: Sequence[str], share: float, settings: Settings) -> tuple[list[str], list[str]]:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench import models, models_folder, models_trained, registry, storage
 from workbench.datatypes import EMPTY, Conversation, WorkbenchError
 from workbench.finetuning import (
@@ -16,6 +18,7 @@ from workbench.finetuning import (
     Point,
     Say,
     TrainedModel,
+    arithmetic,
     batch,
     count_steps,
     ignore,
@@ -104,6 +107,18 @@ def train_generator(
 
     facts = {"method": LORA_METHOD, "settings": lora, "versions": used, "data": dict(data)}
     return _train(name, start, identity, plan, facts, prepare, save, say)
+
+
+def answer_losses(name: str, pairs: Sequence[tuple[Conversation, str]], allow_download: bool = False) -> np.ndarray:
+    """Return how badly a generator predicts given answers: the mean cross entropy of each answer's tokens, (pairs,)."""
+    import torch
+
+    model = models.resolve(name, allow_download)
+    loaded = load_generator(model, torch.float32, training_device()).train(False)
+    tokenizer, ends = PairTokenizer(model), ends_of(loaded)
+    rows = [tokenizer.row(conversation.messages, answer, ends) for conversation, answer in pairs]
+    with torch.inference_mode(), arithmetic(loaded.device):
+        return np.array([answer_loss(loaded, [row]).item() / len(row.answer) for row in rows])
 
 
 def pretrain_generator(

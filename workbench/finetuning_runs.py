@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from workbench import models, storage
+from workbench import models, stats, storage
 from workbench.experiment_build import DEFAULT_EMBEDDERS, DEFAULT_GENERATORS
 from workbench.experiment_train import HELD_OUT, training_pairs, training_passages, training_texts
 from workbench.finetuning import Plan, Say, TrainedModel, ignore, versions
 from workbench.finetuning_embedder import DEFAULT_PLAN, train_embedder
-from workbench.finetuning_generator import LORA_PLAN, pretrain_generator, train_generator
+from workbench.finetuning_generator import LORA_PLAN, answer_losses, pretrain_generator, train_generator
+from workbench.report_labels import SHUFFLED
 from workbench.settings import Settings
 
 
@@ -88,11 +89,21 @@ def tune_embedder(
     )
 
 
+def forgetting(settings: Settings, base: str, tuned: str, allow_download: bool = False) -> stats.Interval:
+    """Return by how much training raised the loss of gold answers on another data set: (tuned minus base), question by question.
+
+    `settings` name that data set; its training part is asked, which the tuned model must not have seen.
+    """
+    found = training_pairs(settings, 0.0, allow_download=allow_download)
+    before, after = (answer_losses(name, found.pairs, allow_download) for name in (base, tuned))
+    return stats.mean_interval(after - before, found.clusters)
+
+
 def default_name(base: str, data: Mapping[str, Any], given: Any) -> str:
     """Return trained/BASE-DATA-FINGERPRINT, in the characters that such a name may have; equal arguments give equal names."""
     parts = [re.split(r"[/\\]", base.rstrip("/\\"))[-1], str(data["name"]), storage.fingerprint([base, dict(data), given])[:8]]
     readable = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40].strip("-") for part in parts]
-    return models.TRAINED + "-".join(part for part in readable if part) + ("-shuffled" if data["shuffled"] else "")
+    return models.TRAINED + "-".join(part for part in readable if part) + (SHUFFLED if data["shuffled"] else "")
 
 
 def _default(defaults: Mapping[str, str], data: Mapping[str, Any]) -> str:

@@ -195,8 +195,8 @@ def choose(comparison: Comparison) -> RunResult:
     Its score on the questions that chose it is flattered (ST2): confirm it on others.
     """
     tied = [row for row in comparison.rows if row.tied and not row.control] or [row for row in comparison.rows if row.tied]
-    if not tied:
-        raise WorkbenchError(f"{comparison.metric}: nothing was scored, so nothing can be chosen")
+    if comparison.lost > MAX_LOST:
+        raise WorkbenchError(f"{comparison.metric}: {comparison.lost:.1%} of the questions lack a score, so nothing can be chosen")
     return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric)[0]].result
 
 
@@ -210,10 +210,14 @@ def confirmation(chosen: RunResult, confirmed: Comparison) -> str:
     if len(rows) != 1 or not confirmed.questions:
         raise WorkbenchError(f"{metric}: the confirmation must score the candidate {chosen.config_id} that was chosen")
     row = rows[0]
+    if shared := len({*row.result.example_ids} & {*chosen.example_ids}):
+        raise WorkbenchError(f"{metric}: {shared} of the questions that chose {chosen.config_id} are asked again; confirm it on others")
     words = (
         f"{row.label} was chosen on {before.n} questions, where it scores {format_interval(before)}. On {confirmed.questions} others, in "
         f"{confirmed.clusters} document groups that chose nothing, it scores {format_interval(row.interval)} ({metric}). "
     )
+    if confirmed.lost > MAX_LOST:
+        return words + f"No verdict, because {confirmed.lost:.1%} of the questions were not scored by every candidate."
     if row.difference is None:
         return words + "It is the baseline: nothing cheaper or better was found."
     shown = row.difference.known and not row.difference.low <= 0 <= row.difference.high

@@ -15,7 +15,7 @@ class Cost:
 
     value: Callable[[RunResult], float | None]
     words: str  # "needs the fewest tokens"
-    form: str  # "{:.0f} a question"
+    form: str  # "{} a question"
 
 
 def tokens(result: RunResult) -> float | None:
@@ -32,11 +32,16 @@ def megabytes(result: RunResult) -> float | None:
 
 
 COSTS: Mapping[str, Cost] = {
-    "tokens a question": Cost(tokens, "needs the fewest tokens", "{:.0f} a question, prompt and answer"),
-    "ms a query": Cost(lambda result: result.timings.get("query_median_ms"), "is the fastest", "{:.1f} ms a query"),
-    "chunks": Cost(lambda result: result.details.get("chunks"), "needs the smallest index", "{:.0f} chunks"),
-    "index MB": Cost(megabytes, "needs the smallest index", "{:.1f} MB"),
+    "tokens a question": Cost(tokens, "needs the fewest tokens", "{} a question, prompt and answer"),
+    "ms a query": Cost(lambda result: result.timings.get("query_median_ms"), "is the fastest", "{} ms a query"),
+    "chunks": Cost(lambda result: result.details.get("chunks"), "needs the smallest index", "{} chunks"),
+    "index MB": Cost(megabytes, "needs the smallest index", "{} MB"),
 }
+
+
+def figures(value: float) -> str:
+    """Write a cost: whole from 100 on, with a tenth below, with two figures below 1, so that none but 0 becomes 0."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def deciding(results: Sequence[RunResult], metric: str) -> str | None:
@@ -57,4 +62,4 @@ def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str) -> tuple[
     cost = COSTS[name]
     values = [cost.value(result) or 0.0 for _, result in candidates]
     place = min(range(len(candidates)), key=lambda at: (values[at], candidates[at][0]))
-    return place, f"Of these, {candidates[place][0]} {cost.words} ({cost.form.format(values[place])}). "
+    return place, f"Of these, {candidates[place][0]} {cost.words} ({cost.form.format(figures(values[place]))}). "

@@ -10,13 +10,19 @@ from workbench.registry import split_spec
 from workbench.settings import ANSWER_FIELDS, CLOSED_BOOK, SHOT_FIELDS, Settings
 
 HIDDEN_FIELDS = ("dataset", "options", "budgets", "primary")  # shown apart from labels
+SHUFFLED = "-shuffled"  # the end of the name of a model that was trained on shuffled pairs
 CONTROLS = ("whole", "random", "hash")  # parts that should lose
 
 
 def is_control(settings: Settings) -> bool:
     """Tell whether a configuration is a control that should lose."""
     parts = (getattr(settings, field).split(":")[0] for field in ("chunker", "retriever", "embedder"))
-    return any(part in CONTROLS for part in parts) or settings.shuffle_shots or split_spec(settings.prompt)[0] == CLOSED_BOOK
+    return (
+        any(part in CONTROLS for part in parts)
+        or settings.shuffle_shots
+        or any(getattr(settings, field).endswith(SHUFFLED) for field in ("embedder", "generator"))
+        or split_spec(settings.prompt)[0] == CLOSED_BOOK
+    )
 
 
 def varying(results: Sequence[RunResult]) -> list[str]:

@@ -8,14 +8,30 @@ from typing import TYPE_CHECKING
 from workbench.datatypes import WorkbenchError
 from workbench.registry import unknown
 from workbench.report import Comparison, Row, format_interval
-from workbench.report_costs import COSTS
+from workbench.report_costs import COSTS, figures
 from workbench.report_markdown import Markdown, markdown_table
-from workbench.report_plots import BEST, FAINT, INK, WORSE, _caption, _empty, _end_label, _figure, _finish, _limits, _spread, _style, wrap
+from workbench.report_plots import (
+    BEST,
+    FAINT,
+    INK,
+    SMALL,
+    WORSE,
+    _caption,
+    _empty,
+    _end_label,
+    _figure,
+    _finish,
+    _limits,
+    _spread,
+    _style,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE = 8.0  # ratio of the dearest to the cheapest from which the axis is logarithmic
+TICKS = "{x:,.10g}"  # 0.05, 20, 1,500,000
 FACTS = {"embedder weights": "embedder_precision", "reranker weights": "reranker_precision"}
 
 
@@ -29,7 +45,7 @@ def cost_table(comparison: Comparison, also: Sequence[str] = ()) -> Markdown:
         cells |= {metric: format_interval(row.result.interval(metric)) for metric in also}
         for name, cost in COSTS.items():
             value = cost.value(row.result)
-            cells[name] = "–" if value is None else f"{value:,.0f}" if value >= 100 or name == "chunks" else f"{value:.1f}"
+            cells[name] = "–" if value is None else figures(value)
         share = details.get("truncated")
         cells["texts cut"] = "–" if share is None else f"{share:.1%}"
         cells |= {title: details.get(field) or "–" for title, field in FACTS.items()}
@@ -48,12 +64,18 @@ def undominated(rows: Sequence[Row], costs: Sequence[float]) -> list[int]:
     return kept
 
 
+def label_height(labels: Sequence[str]) -> float:
+    """Return the inches that labels at the ends of curves need, one above the other."""
+    return sum(0.05 + 0.16 * (wrap(label).count("\n") + 1) for label in labels)
+
+
 def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
     """Draw each candidate's mean with its 95 % interval against what it costs; a line joins those that nothing beats on both.
 
     `cost` is a name in COSTS. Raise WorkbenchError where a candidate's cost is not known.
     """
     import matplotlib
+    from matplotlib.ticker import LogLocator
 
     if cost not in COSTS:
         raise unknown("cost", cost, COSTS)
@@ -66,19 +88,24 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
             raise WorkbenchError(f"{row.label}: its {cost} is not known; measure it, or take another cost ({', '.join(COSTS)})")
         costs.append(value)
     with matplotlib.rc_context(_style()):
-        figure = _figure(max(4.2, 2.6 + 0.3 * len(costs)))
+        figure = _figure(max(4.2, 2.0 + label_height([row.label for row in comparison.rows])))
         axes = figure.subplots()
         if min(costs) > 0 and max(costs) / min(costs) > WIDE:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.minorticks_off()
+        elif min(costs) == max(costs):
+            axes.set_xticks(costs[:1])
+        axes.xaxis.set_major_formatter(TICKS)
         front = undominated(comparison.rows, costs)
         line = [(costs[at], comparison.rows[at].interval.mean) for at in front]
-        axes.plot(*zip(*line, strict=True), color="#9A9A9A", linewidth=1.0, drawstyle="steps-post", zorder=1, gid="front")
+        axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1.4, drawstyle="steps-post", zorder=4, gid="front")
         labels = []
         for place, row in zip(costs, comparison.rows, strict=True):
             colour = BEST if row.tied else WORSE
             axes.plot([place] * 2, [row.interval.low, row.interval.high], color=colour, linewidth=2.0, zorder=2, gid="interval")
             face = "white" if row.control else colour
-            axes.plot([place], [row.interval.mean], "o", markersize=8, markeredgewidth=1.8, color=colour, markerfacecolor=face, zorder=3)
+            axes.plot([place], [row.interval.mean], "o", markersize=8, markeredgewidth=1.8, color=colour, markerfacecolor=face, zorder=5)
             labels.append(_end_label(axes, wrap(row.label), place, row.interval.mean, "#C8C8C8", FAINT if row.control else INK))
         axes.set_ylim(*_limits(comparison.rows))
         axes.margins(x=0.06)
@@ -86,6 +113,8 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
         axes.set_axisbelow(True)
         axes.set_xlabel(cost)
         axes.set_ylabel(f"{comparison.metric}, 95 % interval")
-        _finish(figure, "", _caption(comparison.rows), comparison.rows)
+        if len(front) > 1:
+            axes.set_title("Dark steps join those that nothing beats on both.", loc="left", fontsize=SMALL, color=FAINT)
+        _finish(figure, "", _caption(comparison.rows), comparison.rows if len(costs) > 1 else ())
         _spread(figure, axes, labels)
     return figure

@@ -1,0 +1,119 @@
+"""What a configuration costs, and which of several is the cheapest: worked by hand."""
+
+import itertools
+
+import pytest
+from factories import make_result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.evaluation import RunResult
+from workbench.report_costs import COSTS, cheapest, deciding, figures
+
+BUDGET = "evidence_recall@512t"
+
+
+def costing(
+    chunks: int | None = 10, size: int | None = None, ms: float | None = None, counts: tuple | None = None, **changes: str
+) -> RunResult:
+    """Make a result with these costs; `counts` are mean tokens of prompt and answer."""
+    answers = counts and dict(zip(("prompt_tokens", "completion_tokens"), counts, strict=True))
+    details = {"chunks": chunks, "index_bytes": size, "answers": answers}
+    timings = {} if ms is None else {"query_median_ms": ms}
+    return make_result({BUDGET: [0.5]}, details=details, timings=timings, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "value"),
+    [
+        ("tokens a question", costing(), None),
+        ("tokens a question", costing(counts=(600.5, 20)), 620.5),
+        ("tokens a question", costing(counts=(600, 0)), 600),
+        ("tokens a question", costing(counts=(600, None)), None),
+        ("tokens a question", costing(counts=(None, 20)), None),
+        ("ms a query", costing(), None),
+        ("ms a query", costing(ms=0.25), 0.25),
+        ("chunks", costing(), 10),
+        ("index MB", costing(), None),
+        ("index MB", costing(size=0), 0),
+        ("index MB", costing(size=2_500_000), 2.5),
+    ],
+)
+def test_a_cost_is_read_from_a_result_and_unknown_is_not_zero(name: str, result: RunResult, value: float | None) -> None:
+    assert COSTS[name].value(result) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0, "0"),
+        (0.04, "0.04"),
+        (0.0512, "0.051"),
+        (1, "1"),
+        (3.14, "3.1"),
+        (99.94, "99.9"),
+        (100.4, "100"),
+        (7, "7"),
+        (12345.6, "12,346"),
+    ],
+)
+def test_figures_are_short(value: float, text: str) -> None:
+    assert figures(value) == text
+
+
+@given(st.floats(min_value=1e-9, max_value=1e12))
+def test_no_cost_but_zero_reads_as_zero_and_none_is_off_by_more_than_a_twentieth(value: float) -> None:
+    assert float(figures(value).replace(",", "")) == pytest.approx(value, rel=0.05)
+
+
+ONE, OTHER = {"generator": "hf:a"}, {"generator": "hf:b"}
+DECIDED = {
+    "answers of one generator": (
+        "answer_f1",
+        [costing(counts=(5, 1), ms=1, **ONE), costing(counts=(6, 1), ms=2, **ONE)],
+        "tokens a question",
+    ),
+    "answers of two generators": ("answer_f1", [costing(counts=(5, 1), ms=1, **ONE), costing(counts=(6, 1), ms=2, **OTHER)], "ms a query"),
+    "retrieval, whatever was answered": (BUDGET, [costing(9, counts=(5, 1)), costing(8, counts=(6, 1))], "chunks"),
+    "equal tokens": ("answer_f1", [costing(9, counts=(5, 2)), costing(8, counts=(6, 1))], "chunks"),
+    "tokens of one unknown": ("answer_f1", [costing(9, counts=(5, 2)), costing(8, counts=(None, 1))], "chunks"),
+    "time": (BUDGET, [costing(9, ms=1), costing(8, ms=2)], "ms a query"),
+    "time of one unknown": (BUDGET, [costing(9, ms=1), costing(8)], "chunks"),
+    "bytes where there are as many chunks": (BUDGET, [costing(size=3), costing(size=4)], "index MB"),
+    "nothing known": (BUDGET, [costing(None), costing(None)], None),
+    "all equal": (BUDGET, [costing(9, 3, 1.0), costing(9, 3, 1.0)], None),
+    "one candidate": (BUDGET, [costing(9, 3, 1.0)], None),
+}
+
+
+@pytest.mark.parametrize("case", DECIDED)
+def test_the_cost_that_decides_is_known_for_all_and_differs(case: str) -> None:
+    metric, results, name = DECIDED[case]
+    assert deciding(results, metric) == name
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidates", "words"),
+    [
+        (BUDGET, {"a": costing(1200), "b": costing(1100)}, "Of these, b needs the smallest index (1,100 chunks). "),
+        (BUDGET, {"a": costing(ms=0.04), "b": costing(ms=0.3)}, "Of these, a is the fastest (0.04 ms a query). "),
+        (BUDGET, {"가": costing(size=0), "나": costing(size=1)}, "Of these, 가 needs the smallest index (0 MB). "),
+        (
+            "answer_f1",
+            {"a": costing(counts=(900, 30)), "b": costing(counts=(400, 21.5))},
+            "Of these, b needs the fewest tokens (422 a question, prompt and answer). ",
+        ),
+        (BUDGET, {"b": costing(9), "c": costing(10), "a": costing(9)}, "Of these, a needs the smallest index (9 chunks). "),
+    ],
+)
+def test_the_cheapest_is_the_same_in_any_order(metric: str, candidates: dict[str, RunResult], words: str) -> None:
+    for order in itertools.permutations(candidates.items()):
+        place, sentence = cheapest(order, metric)
+        assert sentence == words
+        assert order[place][0] == words.split()[2]
+
+
+def test_where_no_cost_tells_them_apart_the_first_is_taken_and_nothing_said() -> None:
+    assert cheapest([("b", costing()), ("a", costing())], BUDGET) == (0, "")
+    assert cheapest([("a", costing())], BUDGET) == (0, "")

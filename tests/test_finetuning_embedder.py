@@ -137,7 +137,7 @@ def test_losses_are_those_of_the_vectors_at_inference(tiny: str, batch_size: int
     first, last = made.points[0].held_out_loss, made.points[-1].held_out_loss
     assert first == pytest.approx(expected_loss(tiny, batch_size), abs=2e-3)  # trained in bfloat16 where that is native
     assert abs(first - expected_loss(tiny, batch_size, query_prefix="", passage_prefix="")) > 1e-2
-    assert last == pytest.approx(expected_loss(name, batch_size), abs=1e-4)
+    assert last == pytest.approx(expected_loss(name, batch_size), abs=2e-3)
     assert abs(first - last) > 1e-2
 
 

@@ -150,10 +150,10 @@ def test_the_lines_start_at_what_training_took_and_rise_by_what_a_question_costs
 @pytest.mark.parametrize(
     ("bounds", "words"),
     [
-        ((0.2, 0.1, 0.3), "changed by +0.200 [+0.100, +0.300], adjusted p 0.020. The model forgot there."),
-        ((-0.2, -0.3, -0.1), "changed by -0.200 [-0.300, -0.100], adjusted p 0.020. The model gained there."),
-        ((0.1, -0.1, 0.3), "changed by +0.100 [-0.100, +0.300], adjusted p 0.020. No change is shown."),
-        ((0.1, 0.0, 0.2), "changed by +0.100 [+0.000, +0.200], adjusted p 0.020. No change is shown."),
+        ((0.2, 0.1, 0.3), "changed by +0.200 [+0.100, +0.300], p 0.020. The model forgot there."),
+        ((-0.2, -0.3, -0.1), "changed by -0.200 [-0.300, -0.100], p 0.020. The model gained there."),
+        ((0.1, -0.1, 0.3), "changed by +0.100 [-0.100, +0.300], p 0.020. No change is shown."),
+        ((0.1, 0.0, 0.2), "changed by +0.100 [+0.000, +0.200], p 0.020. No change is shown."),
     ],
 )
 def test_forgetting_is_claimed_only_where_it_is_shown(bounds: tuple[float, float, float], words: str) -> None:

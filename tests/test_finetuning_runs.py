@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import save_tiny_model
 from made_parts import SMALL
 
-from workbench import models, models_trained
+from workbench import finetuning_runs, models, models_trained
 from workbench.experiment_train import training_passages
 from workbench.finetuning import Plan
 from workbench.finetuning_runs import default_name, tune_embedder
@@ -47,3 +48,14 @@ def test_an_embedder_is_trained_from_a_data_set_and_stored_once(
     assert shuffled.name != trained.name
     assert shuffled.name.endswith("-shuffled")
     assert models_trained.card(shuffled.name)["data"]["shuffled"] is True
+
+
+def test_forgetting_is_a_difference_and_not_a_share(monkeypatch: pytest.MonkeyPatch, small: Callable[[str], str], own_cache: Path) -> None:
+    """Changes that all lie between 0 and 1 are no proportion: an interval of Wilson would never reach 0."""
+    settings = Settings(**SMALL, dataset=small("en"), retriever="bm25", generator="extractive", answer_budget=64)
+    pairs = len(finetuning_runs.training_pairs(settings, 0.0).pairs)
+    losses = {"base": np.zeros(pairs), "tuned": np.array([0.9, *[0.01] * (pairs - 1)])}
+    monkeypatch.setattr(finetuning_runs, "answer_losses", lambda name, *_: losses[name])
+    change = finetuning_runs.forgetting(settings, "base", "tuned")
+    assert change.mean == pytest.approx(losses["tuned"].mean())
+    assert change.low < 0 < change.high

@@ -96,7 +96,7 @@ def forgetting(settings: Settings, base: str, tuned: str, allow_download: bool =
     """
     found = training_pairs(settings, 0.0, allow_download=allow_download)
     before, after = (answer_losses(name, found.pairs, allow_download) for name in (base, tuned))
-    return stats.mean_interval(after - before, found.clusters)
+    return stats.difference_interval(after, before, found.clusters)
 
 
 def default_name(base: str, data: Mapping[str, Any], given: Any) -> str:

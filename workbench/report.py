@@ -179,7 +179,7 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        words += cheapest([(row.label, row.result) for row in (best, *ties)], metric)[1]
+        words += cheapest([(row.label, row.result) for row in (best, *ties) if best.control or not row.control], metric)[1]
     if best.difference is not None:
         words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
     else:

@@ -265,7 +265,7 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
     dots = {"linestyle": "", "marker": "o", "markersize": 8, "markeredgewidth": 1.8}
     handles = [Line2D([], [], color=edge, markerfacecolor=face, label=name, **dots) for name, (edge, face, shown) in kinds.items() if shown]
     # empty lines above the caption make room for the legend, which the layout would put on top of it
-    below = figure.supxlabel("\n\n" * bool(rows) + wrap(caption, 120), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
+    below = figure.supxlabel("\n\n" * bool(rows) + wrap(caption, 112), x=0.01, ha="left", fontsize=SMALL, color=FAINT, linespacing=1.3)
     if rows:
         top = (below.get_window_extent().height + 4) / figure.bbox.height
         place = {"loc": "upper left", "bbox_to_anchor": (0, top), "borderaxespad": 0}

@@ -210,7 +210,10 @@ def window(evidence: Span, budget: int, text: str, table: TokenTable) -> Span | 
     first = int(np.searchsorted(table.ends, evidence.start, side="right"))  # the first token that ends inside
     room = budget - table.count(int(table.starts[first]) if first < len(table.starts) else evidence.start, evidence.end)
     at = max(0, min(first - room // 2, len(table.starts) - budget)) if room > 0 else first
-    while 0 < at < first and not text[table.starts[at] - 1].isspace():
+    while at < first and (
+        (at > 0 and not text[table.starts[at] - 1].isspace())
+        or table.count(int(table.starts[at]), evidence.end) > budget  # a character can be several tokens
+    ):
         at += 1
     start = int(table.starts[at])
     end = table.cut(start, budget)

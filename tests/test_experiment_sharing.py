@@ -166,7 +166,9 @@ def test_a_grid_builds_each_model_once(small, built: list[str], cached: bool) ->
 
 # --- retrieval ------------------------------------------------------------------------------------------------------------------------
 
-HOW = {  # differences in how is answered
+HOW = {
+    "an embedder for shots": {"shot_count": 2, "shot_selection": "similar", "embedder": "made"},
+    # differences in how is answered
     "prompt": {"prompt": "cite"},
     "generator": {"generator": "made"},
     "options of the generator": {"generator": "made", "options": {"generator": {"tone": "kind"}}},
@@ -185,7 +187,6 @@ WHAT = {  # differences in what is found, or of which questions
     "budget of the answers": {"answer_budget": 32},
     "number of answers": {"answers": 3},
     "no answers": {"generator": "none"},
-    "an embedder for shots": {"shot_count": 2, "shot_selection": "similar", "embedder": "made"},
 }
 
 

@@ -107,6 +107,7 @@ def test_shots_that_overflow_the_window_are_dropped_from_the_front_and_named(kep
     assert answer.error == ""
     assert len(answer.steps[0].messages) == 2 + 2 * kept
     names = ", ".join(shot.id for shot in shown[: 3 - kept])
+    assert set(names.split(", ")) <= {example.id for example in SHOWN}
     assert [note.text for note in answer.notes] == [f"dropped {3 - kept} of 3 shots to fit the generator's window: {names}"]
     assert answer.steps[0].messages[-2].content == (shown[-1].answer if kept else answer.steps[0].messages[-2].content)
     assert answer.passages  # the context is whole

@@ -18,7 +18,8 @@ PASSAGE = 200  # characters kept of each passage that the generator saw
 def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
     """Return one answer as plain JSON values; `completion` is what the generator wrote, where postprocessing changed it.
 
-    Tokens and seconds are sums over the steps of a prompt chain. Of a passage it keeps where it is and how it begins.
+    Tokens and seconds are sums over the steps of a prompt chain, which is capped where any step is.
+    Of a passage it keeps where it is and how it begins.
     """
     completion = answer.completion
     return {
@@ -32,7 +33,7 @@ def answer_record(example: Example, answer: Answer) -> dict[str, Any]:
         "citations": list(answer.citations),
         "notes": [[note.hook, note.text] for note in answer.notes],
         "error": answer.error,
-        "finish_reason": completion.finish_reason,
+        "finish_reason": "length" if any(step.completion.finish_reason == "length" for step in answer.steps) else completion.finish_reason,
         "valid": answer.valid,
         "prompt_tokens": _sum(answer, "prompt_tokens"),
         "completion_tokens": _sum(answer, "completion_tokens"),

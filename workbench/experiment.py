@@ -25,7 +25,8 @@ from workbench.metrics_answers import score_answers
 from workbench.models import LocalModel
 from workbench.packing import Context
 from workbench.pipeline import retrieve_to_fill
-from workbench.retrieval import question_keys
+from workbench.registry import split_spec
+from workbench.retrieval import DENSE_RETRIEVERS, question_keys
 from workbench.settings import ANSWER_FIELDS, Settings
 from workbench.storage import cache_file, fingerprint
 
@@ -114,6 +115,8 @@ def _retrieval_key(settings: Settings) -> str:
     """Return what decides the hits: all settings but those of the answers, though the drawn questions and their budget count."""
     same = {name: Settings.model_fields[name].default for name in ANSWER_FIELDS if name not in ("answers", "answer_budget")}
     options = {part: knobs for part, knobs in settings.options.items() if part != "generator"}
+    if split_spec(settings.retriever)[0] not in DENSE_RETRIEVERS:
+        same["embedder"] = NONE  # it chooses shots only
     return settings.replace(**same, generator="auto" if settings.generator != NONE else NONE, options=options).canonical()
 
 

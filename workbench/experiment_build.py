@@ -155,7 +155,7 @@ def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> P
     options = settings.options
     chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, options.get("chunker"))
     chunks = chunk_documents(chunker, prepared.dataset.documents)
-    embedder = models.embedder(settings)
+    embedder = models.embedder(settings) if split_spec(settings.retriever)[0] in DENSE_RETRIEVERS else None
     with_title = settings.header == "title"
     retriever = create_retriever(
         settings.retriever,
@@ -193,11 +193,11 @@ def build_pipeline(parts: Parts, prepared: Prepared, models: Models) -> Pipeline
         settings.answer_budget,
         settings.shrink_context,
         load_rules(locate(settings.rules, "rules")) if settings.rules else (),
-        _shots(parts, prepared) if settings.shot_count else None,
+        _shots(parts, prepared, models) if settings.shot_count else None,
     )
 
 
-def _shots(parts: Parts, prepared: Prepared) -> ShotSelector:
+def _shots(parts: Parts, prepared: Prepared, models: Models) -> ShotSelector:
     """Return what chooses shots out of the training part of the split, which shares no document with the questions asked."""
     settings = parts.settings
     if not prepared.training:
@@ -214,5 +214,5 @@ def _shots(parts: Parts, prepared: Prepared) -> ShotSelector:
         settings.shot_budget,
         settings.seed,
         settings.shuffle_shots,
-        parts.embedder if settings.shot_selection in EMBEDDED_SELECTIONS else None,
+        models.embedder(settings) if settings.shot_selection in EMBEDDED_SELECTIONS else None,
     )

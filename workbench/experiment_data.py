@@ -27,7 +27,7 @@ class Prepared:
     tokenizer: Any
     language: str
     elsewhere: frozenset[str] = frozenset()  # documents that the questions of the other parts of the split ask about
-    training: tuple[Example, ...] = ()  # the questions of the training part, where another part is evaluated
+    training: tuple[Example, ...] = ()  # the questions that may be shown: of the training part where another is evaluated
 
 
 def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
@@ -69,8 +69,9 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
 
 
 def prepare_documents(settings: Settings, allow_download: bool = False) -> Prepared:
-    """Load and tokenise the documents of a data set without its questions, to ask others."""
-    return _tokenise(replace(data.load(settings.dataset), examples=()), settings.tokenizer, allow_download)
+    """Load and tokenise the documents of a data set without its questions, to ask others; its own serve as examples to show."""
+    loaded = data.load(settings.dataset)
+    return replace(_tokenise(replace(loaded, examples=()), settings.tokenizer, allow_download), training=loaded.examples)
 
 
 def corpus_language(dataset: Dataset) -> str:

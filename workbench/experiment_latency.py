@@ -35,7 +35,8 @@ def probe_latency(
         for part in (parts.embedder, getattr(parts.retriever, "reranker", None)):
             if isinstance(part, (CachedEmbedder, CachedReranker)):
                 bypasses.enter_context(part.bypassed())
-        examples = [prepared.dataset.examples[row % len(prepared.dataset.examples)] for row in range(questions)]
+        asked = prepared.scored.examples or prepared.dataset.examples
+        examples = [asked[row % len(asked)] for row in range(questions)]
         seconds = []
         parts.retriever.retrieve(examples[:1], settings.top_k)
         for example in examples:

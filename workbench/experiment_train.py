@@ -22,6 +22,7 @@ from workbench.experiment_data import NONE, Prepared, describe_data, prepare
 from workbench.pipeline import retrieve_to_fill
 from workbench.prompting import load_prompt
 from workbench.registry import split_spec
+from workbench.retrieval import question_keys
 from workbench.settings import Settings
 from workbench.storage import cache_file
 
@@ -70,10 +71,12 @@ def training_pairs(
         raise WorkbenchError(
             f"{prompt.source} wants answers in a form of its own, which gold answers lack; take plain, concise, refuse or question-first"
         )
+    keys = question_keys(settings.filter)  # an unanswerable question may lack what the filter asks of it
     examples = [
         example
         for example in prepared.dataset.examples
-        if (example.answers and example.evidence) or (not example.answerable and prompt.refusal)
+        if (example.answers and example.evidence)
+        or (not example.answerable and prompt.refusal and all(key in example.metadata for key in keys))
     ]
     _, contexts = retrieve_to_fill(
         parts.retriever,
@@ -121,6 +124,7 @@ def training_passages(
     kept, held = _held_out(prepared, list(found), held_out_share, parts.settings)
     passages = {name: parts.texts[rows[0]] for name, rows in found.items()}
     positives = {name: tuple(parts.texts[row] for row in rows) for name, rows in found.items()}
+    kept_aside = {text for name in held for text in positives[name]}  # no negatives, so that they are never trained on
     if shuffled:
         swapped = derangement([passages[name] for name in kept], parts.settings.seed)
         passages |= dict(zip(kept, swapped, strict=True))
@@ -130,7 +134,7 @@ def training_passages(
         tuple((questions[name], passages[name]) for name in held),
         tuple(positives[name] for name in kept),
         tuple(positives[name] for name in held),
-        tuple(dict.fromkeys(parts.texts)),
+        tuple(text for text in dict.fromkeys(parts.texts) if text not in kept_aside),
         _facts(parts.settings, prepared, len(kept), len(held), shuffled),
         len(prepared.dataset.examples) - len(found),
     )
@@ -201,8 +205,9 @@ def _held_out(prepared: Prepared, names: Sequence[str], share: float, settings: 
         raise WorkbenchError(f"a held-out share of {share} must be at least 0 and below 1")
     if not names:
         raise WorkbenchError(f"{settings.dataset}: the training part has no question to learn from (its evidence must be in the context)")
-    if not share:
-        return list(names), []
+    labels = data.clusters(prepared.dataset)
+    if not share or len({labels[name] for name in names}) < 2:
+        return list(names), []  # one document group cannot be divided
     wanted = set(names)
     usable = replace(prepared.dataset, examples=tuple(example for example in prepared.dataset.examples if example.id in wanted))
     parts = data.split(usable, settings.seed, {"kept": 1 - share, "held": share})

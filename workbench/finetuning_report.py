@@ -34,12 +34,14 @@ class BreakEven:
     trained: float  # tokens of training, each counted BACKWARD times
     questions: float | None
     questions_by_time: float | None  # by the seconds measured here
+    scores: tuple[float, float] = (math.nan, math.nan)  # answer_f1 with shots, and after training
 
     @property
     def sentence(self) -> str:
         """Say it in words."""
         words = f"A question costs {self.few:.0f} tokens with shots and {self.tuned:.0f} after training, "
         words += f"which took {self.trained:,.0f} (each counted {BACKWARD} times). "
+        words += f"Answers score {self.scores[0]:.3f} with shots and {self.scores[1]:.3f} after training. " if self.scores[0] >= 0 else ""
         if self.questions is None:
             return words + "Training saves no tokens, so it never pays for itself that way."
         clock = "" if self.questions_by_time is None else f" (by the seconds measured here: {self.questions_by_time:,.0f})"
@@ -90,7 +92,7 @@ def plot_learning(trained: Mapping[str, TrainedModel]) -> Figure:
         axes.set_xlabel("steps")
         axes.set_ylabel("loss (lower is better)")
         axes.grid(axis="y")
-        words = "Solid: on data that is never trained on. Dashed, hollow: on the training data, mean since the point before."
+        words = "Solid: on held-out questions. Dashed, hollow: on the training data, mean since the point before."
         figure.supxlabel(words, x=0.01, ha="left", fontsize=SMALL, color=FAINT)
         figure.draw_without_rendering()
         _spread(figure, axes, labels)
@@ -112,7 +114,8 @@ def break_even(few: RunResult, tuned: RunResult, trained: TrainedModel) -> Break
     questions = math.ceil(paid / (with_shots - without)) if with_shots > without else None
     saved = None if None in seconds else seconds[0] - seconds[1]
     by_time = math.ceil(trained.seconds / saved) if saved and saved > 0 else None
-    return BreakEven(with_shots, without, paid, questions, by_time)
+    scores = (few.interval("answer_f1").mean, tuned.interval("answer_f1").mean)
+    return BreakEven(with_shots, without, paid, questions, by_time, scores)
 
 
 def plot_break_even(found: BreakEven) -> Figure:

@@ -39,7 +39,14 @@ def tune_generator(
     base = base or _default(DEFAULT_GENERATORS, found.data)
     if found.left_out:
         say(f"{found.left_out} questions are left out: their evidence is not in the context")
-    given: list[Any] = [asdict(plan), rank, asdict(pretraining) if pretraining else None, versions("torch", "transformers", "peft")]
+    name = _control_name(name, shuffled)
+    given: list[Any] = [
+        models.resolve(base, allow_download).fingerprint,
+        asdict(plan),
+        rank,
+        asdict(pretraining) if pretraining else None,
+        versions("torch", "transformers", "peft"),
+    ]
     name = name or default_name(base, found.data, given)
     if pretraining:
         texts = training_texts(settings, allow_download)
@@ -71,7 +78,11 @@ def tune_embedder(
     """
     found = training_passages(settings, held_out, shuffled, allow_download)
     base = base or _default(DEFAULT_EMBEDDERS, found.data)
-    name = name or default_name(base, found.data, [asdict(plan), negatives, versions("torch", "transformers", "sentence-transformers")])
+    name = _control_name(name, shuffled)
+    weights = models.resolve(base, allow_download).fingerprint
+    name = name or default_name(
+        base, found.data, [weights, asdict(plan), negatives, versions("torch", "transformers", "sentence-transformers")]
+    )
     say(f"training {base} on {len(found.pairs)} questions")
     return train_embedder(
         found.pairs,
@@ -104,6 +115,11 @@ def default_name(base: str, data: Mapping[str, Any], given: Any) -> str:
     parts = [re.split(r"[/\\]", base.rstrip("/\\"))[-1], str(data["name"]), storage.fingerprint([base, dict(data), given])[:8]]
     readable = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40].strip("-") for part in parts]
     return models.TRAINED + "-".join(part for part in readable if part) + (SHUFFLED if data["shuffled"] else "")
+
+
+def _control_name(name: str, shuffled: bool) -> str:
+    """Return the name with the end that marks it as a control where it is one."""
+    return name + SHUFFLED if name and shuffled and not name.endswith(SHUFFLED) else name
 
 
 def _default(defaults: Mapping[str, str], data: Mapping[str, Any]) -> str:

@@ -102,7 +102,9 @@ class Pipeline:
 
         A prompt chain takes the steps "augment" and "generate" once for each of its prompts; `say` gets the text of the last.
         """
-        contexts = [context.within(self.budget, self.tables) for context in contexts]
+        budget = self.budget if self.prompt.shows_passages else 0
+        contexts = [context.within(budget, self.tables) for context in contexts]
+        notes: list[tuple[Note, ...]] = [()] * len(examples)
         steps: list[tuple[Step, ...]] = [()] * len(examples)
         asked: list[Augmented] = []
         for prompt in (*((self.prompt.before,) if self.prompt.before else ()), self.prompt):
@@ -110,6 +112,8 @@ class Pipeline:
             with timed(watch, "augment") as produced:
                 asked = self.augment(prompt, examples, contexts, [taken[-1].completion if taken else None for taken in steps])
                 produced += asked
+            contexts = [item.context for item in asked]  # what one step had to leave out, the next does not bring back
+            notes = [(*before, *item.notes) for before, item in zip(notes, asked, strict=True)]
             with timed(watch, "generate") as completions:
                 completions += self._generate(asked, say if last else None)
             done = [
@@ -118,8 +122,8 @@ class Pipeline:
             ]
             steps = [(*taken, step) for taken, step in zip(steps, done, strict=True)]
         with timed(watch, "postprocess") as answers:
-            rows = zip(examples, hits, asked, steps, strict=True)
-            answers += [self._answer(example, found, item, taken) for example, found, item, taken in rows]
+            rows = zip(examples, hits, asked, steps, notes, strict=True)
+            answers += [self._answer(*row) for row in rows]
         return answers
 
     def _generate(self, asked: Sequence[Augmented], say: Callable[[str], None] | None) -> list[Completion]:
@@ -147,22 +151,14 @@ class Pipeline:
             draft.fit(item, excess) if excess and not item.error else item for draft, item, excess in zip(drafts, asked, over, strict=True)
         ]
 
-    def _answer(self, example: Example, hits: Sequence[Hit], item: Augmented, steps: tuple[Step, ...]) -> Answer:
-        answer = Answer(
-            example.id,
-            example.question,
-            "",
-            tuple(hits),
-            item.conversation.passages,
-            item.context.tokens,
-            steps,
-            notes=item.notes,
-        )
+    def _answer(self, example: Example, hits: Sequence[Hit], item: Augmented, steps: tuple[Step, ...], notes: tuple[Note, ...]) -> Answer:
+        passages, tokens = item.conversation.passages, item.context.tokens
+        answer = Answer(example.id, example.question, "", tuple(hits), passages, tokens, steps, notes=notes)
         if answer.error:
             return answer
         prompt = self.prompt
-        done = postprocess(answer.completion.text, len(answer.passages), self.rules, prompt.format, prompt.marker, prompt.refusal)
-        notes = (*item.notes, *done.notes)
+        done = postprocess(answer.completion.text, len(passages), self.rules, prompt.format, prompt.marker, prompt.refusal)
+        notes = (*notes, *done.notes)
         return replace(answer, text=done.text, refused=done.refused, citations=done.citations, notes=notes, valid=done.valid)
 
 
@@ -180,7 +176,7 @@ class _Draft:
         """Return the question with a context, without the first so many shots."""
         shots, selector = self.shots[dropped:], self.pipeline.shots
         shared = bool(selector and selector.shared) and not dropped
-        passages = context.passages(self.pipeline.documents) if self.pipeline.prompt.shows_passages else ()
+        passages = context.passages(self.pipeline.documents)
         conversation = self.prompt.render(self.example.question, passages, shots, self._previous, shots_shared=shared)
         error = f"the step before failed: {self.before.error}" if self.before and self.before.error else ""
         return Augmented(conversation, context, shots, self._dropped(dropped), error)

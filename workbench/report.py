@@ -189,43 +189,6 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     return words
 
 
-def choose(comparison: Comparison) -> RunResult:
-    """Return the cheapest candidate that cannot be told from the best; controls are chosen only where there is nothing else.
-
-    Its score on the questions that chose it is flattered (ST2): confirm it on others.
-    """
-    tied = [row for row in comparison.rows if row.tied and not row.control] or [row for row in comparison.rows if row.tied]
-    if comparison.lost > MAX_LOST:
-        raise WorkbenchError(f"{comparison.metric}: {comparison.lost:.1%} of the questions lack a score, so nothing can be chosen")
-    return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric)[0]].result
-
-
-def confirmation(chosen: RunResult, confirmed: Comparison) -> str:
-    """Say what a candidate that was chosen on some questions scores on others, and whether it beats the baseline there.
-
-    `confirmed` compares the candidate, the baseline and controls on questions that chose nothing.
-    """
-    metric, before = confirmed.metric, chosen.interval(confirmed.metric)
-    rows = [row for row in confirmed.rows if row.result.settings.replace(split=chosen.settings.split) == chosen.settings]
-    if len(rows) != 1 or not confirmed.questions:
-        raise WorkbenchError(f"{metric}: the confirmation must score the candidate {chosen.config_id} that was chosen")
-    row = rows[0]
-    if shared := len({*row.result.example_ids} & {*chosen.example_ids}):
-        raise WorkbenchError(f"{metric}: {shared} of the questions that chose {chosen.config_id} are asked again; confirm it on others")
-    words = (
-        f"{row.label} was chosen on {before.n} questions, where it scores {format_interval(before)}. On {confirmed.questions} others, in "
-        f"{confirmed.clusters} document groups that chose nothing, it scores {format_interval(row.interval)} ({metric}). "
-    )
-    if confirmed.lost > MAX_LOST:
-        return words + f"No verdict, because {confirmed.lost:.1%} of the questions were not scored by every candidate."
-    if row.difference is None:
-        return words + "It is the baseline: nothing cheaper or better was found."
-    shown = row.difference.known and not row.difference.low <= 0 <= row.difference.high
-    better = "better than" if row.difference.mean > 0 else "worse than"
-    tail = f"{better} the baseline {confirmed.baseline}" if shown else f"not distinguishable from the baseline {confirmed.baseline}"
-    return words + f"It is {tail}: {format_difference(row.difference)}."
-
-
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
     """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
     check_comparable(results)
@@ -286,14 +249,15 @@ def _fits(actual: Any, wanted: Any) -> bool:
 
 
 def by_dataset(results: Sequence[RunResult]) -> Mapping[str, list[RunResult]]:
-    """Group results that may be compared with one another: same data, same questions."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[RunResult]] = {}
+    """Group results that may be compared with one another: same data, same questions, same primary metric."""
+    groups: dict[tuple[str, str, tuple[str, ...], str], list[RunResult]] = {}
     for result in results:
-        groups.setdefault((result.settings.dataset, result.data["fingerprint"], result.example_ids), []).append(result)
+        key = (result.settings.dataset, result.data["fingerprint"], result.example_ids, result.settings.primary)
+        groups.setdefault(key, []).append(result)
     names: dict[str, list[RunResult]] = {}
-    for (name, print_, ids), members in groups.items():
+    for (name, print_, ids, primary), members in groups.items():
         settings = members[0].settings
-        place = f"split {settings.split}, seed {settings.seed}, {len(ids)} questions, data {print_[:8]}"
+        place = f"split {settings.split}, seed {settings.seed}, {len(ids)} questions, data {print_[:8]}, {primary}"
         free = (name, f"{name} ({place})", *(f"{name} ({place}, {number})" for number in range(2, len(groups) + 1)))
         names[next(title for title in free if title not in names)] = members
     return names

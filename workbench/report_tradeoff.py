@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.datatypes import WorkbenchError
 from workbench.registry import unknown
 from workbench.report import Comparison, Row, format_interval
 from workbench.report_costs import COSTS, figures
@@ -72,7 +71,7 @@ def label_height(labels: Sequence[str]) -> float:
 def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
     """Draw each candidate's mean with its 95 % interval against what it costs; a line joins those that nothing beats on both.
 
-    `cost` is a name in COSTS. Raise WorkbenchError where a candidate's cost is not known.
+    `cost` is a name in COSTS; candidates whose cost is not known (a server that counts no tokens) are left out.
     """
     import matplotlib
     from matplotlib.ticker import LogLocator
@@ -81,14 +80,12 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
         raise unknown("cost", cost, COSTS)
     if not comparison.questions:
         return _empty(comparison.verdict)
-    costs = []
-    for row in comparison.rows:
-        value = COSTS[cost].value(row.result)
-        if value is None:
-            raise WorkbenchError(f"{row.label}: its {cost} is not known; measure it, or take another cost ({', '.join(COSTS)})")
-        costs.append(value)
+    known = [(row, value) for row in comparison.rows if (value := COSTS[cost].value(row.result)) is not None]
+    if not known:
+        return _empty(f"{cost}: not known for any candidate.")
+    rows, costs = [row for row, _ in known], [value for _, value in known]
     with matplotlib.rc_context(_style()):
-        figure = _figure(max(4.2, 2.0 + label_height([row.label for row in comparison.rows])))
+        figure = _figure(max(4.2, 2.0 + label_height([row.label for row in rows])))
         axes = figure.subplots()
         if min(costs) > 0 and max(costs) / min(costs) > WIDE:
             axes.set_xscale("log")
@@ -97,17 +94,17 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
         elif min(costs) == max(costs):
             axes.set_xticks(costs[:1])
         axes.xaxis.set_major_formatter(TICKS)
-        front = undominated(comparison.rows, costs)
-        line = [(costs[at], comparison.rows[at].interval.mean) for at in front]
+        front = undominated(rows, costs)
+        line = [(costs[at], rows[at].interval.mean) for at in front]
         axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1.4, drawstyle="steps-post", zorder=4, gid="front")
         labels = []
-        for place, row in zip(costs, comparison.rows, strict=True):
+        for place, row in zip(costs, rows, strict=True):
             colour = BEST if row.tied else WORSE
             axes.plot([place] * 2, [row.interval.low, row.interval.high], color=colour, linewidth=2.0, zorder=2, gid="interval")
             face = "white" if row.control else colour
             axes.plot([place], [row.interval.mean], "o", markersize=8, markeredgewidth=1.8, color=colour, markerfacecolor=face, zorder=5)
             labels.append(_end_label(axes, wrap(row.label), place, row.interval.mean, "#C8C8C8", FAINT if row.control else INK))
-        axes.set_ylim(*_limits(comparison.rows))
+        axes.set_ylim(*_limits(rows))
         axes.margins(x=0.06)
         axes.grid(axis="both")
         axes.set_axisbelow(True)
@@ -115,6 +112,6 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
         axes.set_ylabel(f"{comparison.metric}, 95 % interval")
         if len(front) > 1:
             axes.set_title("Dark steps join those that nothing beats on both.", loc="left", fontsize=SMALL, color=FAINT)
-        _finish(figure, "", _caption(comparison.rows), comparison.rows if len(costs) > 1 else ())
+        _finish(figure, "", _caption(rows), rows if len(costs) > 1 else ())
         _spread(figure, axes, labels)
     return figure

@@ -28,7 +28,7 @@ DRAWS = 100  # permutations tried before answers come from outside the shots
 
 
 def shot_pool(training: Sequence[Example], asked: Sequence[Example], documents: Mapping[str, Document]) -> tuple[Example, ...]:
-    """Return the training questions that may be shown: those with a gold answer and evidence, in their order.
+    """Return the training questions that may be shown: those with a gold answer and one piece of evidence, in their order.
 
     Raise WorkbenchError when a training question is itself asked, or shares a document group with one that is: the lists are then no split
     (a question belongs to the groups of all its evidence, without evidence to the one in its metadata, as in `data.split`). Left out are
@@ -40,7 +40,7 @@ def shot_pool(training: Sequence[Example], asked: Sequence[Example], documents: 
     return tuple(
         example
         for example in training
-        if example.evidence
+        if len(example.evidence) == 1
         and any(answer.strip() for answer in example.answers)
         and not (_groups(example, documents) | _named(example)) & groups
         and not any(documents[name].text in texts for name in _documents(example))
@@ -165,7 +165,8 @@ class ShotSelector:
     def _shots(self, rows: Sequence[int]) -> tuple[Shot, ...]:
         answers = self._wrong_answers(rows) if self.shuffled else [_answer(self.pool[row]) for row in rows]
         return tuple(
-            Shot(self.pool[row].question, answer, self._passages(self.pool[row])) for row, answer in zip(rows, answers, strict=True)
+            Shot(self.pool[row].question, answer, self._passages(self.pool[row]), self.pool[row].id)
+            for row, answer in zip(rows, answers, strict=True)
         )
 
     def _wrong_answers(self, rows: Sequence[int]) -> list[str]:
@@ -207,8 +208,9 @@ def window(evidence: Span, budget: int, text: str, table: TokenTable) -> Span | 
     """
     if not budget or not len(table.starts):
         return None
-    first = int(np.searchsorted(table.ends, evidence.start, side="right"))  # the first token that ends inside
-    room = budget - table.count(int(table.starts[first]) if first < len(table.starts) else evidence.start, evidence.end)
+    # the first token that ends inside, else the last of the document
+    first = min(int(np.searchsorted(table.ends, evidence.start, side="right")), len(table.starts) - 1)
+    room = budget - table.count(int(table.starts[first]), evidence.end)
     at = max(0, min(first - room // 2, len(table.starts) - budget)) if room > 0 else first
     while at < first and (
         (at > 0 and not text[table.starts[at] - 1].isspace())

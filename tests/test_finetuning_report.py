@@ -91,9 +91,10 @@ def test_twelve_trainings_look_different_and_none_is_refused() -> None:
 
 def test_breaking_even_worked_by_hand() -> None:
     found = break_even(answered(900, 20.5, 3.0), answered(300, 20.5, 1.0), trained(tokens=1001, seconds=61))
-    assert found == BreakEven(920.5, 320.5, 3003, 6, 31)  # 3003 / 600 and 61 / 2, rounded up
+    assert found == BreakEven(920.5, 320.5, 3003, 6, 31, (0.5, 0.5))  # 3003 / 600 and 61 / 2, rounded up
     assert found.sentence == (
         "A question costs 920 tokens with shots and 320 after training, which took 3,003 (each counted 3 times). "
+        "Answers score 0.500 with shots and 0.500 after training. "
         "Training is cheaper after 6 questions (by the seconds measured here: 31)."
     )
 

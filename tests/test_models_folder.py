@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import save_tiny_model
 from safetensors.numpy import save
 from test_models_wheel import FILES
 
@@ -100,3 +101,11 @@ def test_other_models_need_none_and_the_catalogue_is_first(tmp_path):
     assert models.prefixes(str(folder_with(tmp_path / "phase5-codebge2", FILES))) == {"query": "", "passage": ""}
     assert models.prefixes("BAAI/bge-m3") == {"query": "", "passage": ""}
     assert models.prefixes("intfloat/multilingual-e5-base") == {"query": "query: ", "passage": "passage: "}
+
+
+def test_an_adapter_of_others_is_refused(tmp_path) -> None:
+    """Loaders follow adapter_config.json by themselves, to other models in other places."""
+    folder = save_tiny_model(tmp_path / "model")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}', encoding="utf-8")
+    with pytest.raises(WorkbenchError, match="holds a LoRA adapter; merge it into its base first"):
+        models.resolve(str(folder))

@@ -15,6 +15,7 @@ from workbench import data
 from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
+from workbench.audit_training import audit_training
 from workbench.cache import Cache, CacheCounts
 from workbench.datatypes import Example, Hit, WorkbenchError
 from workbench.evaluation import Check, RunResult, ann_recall, package_versions, score, spread, worst_questions
@@ -104,7 +105,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
             "answers": answers.details,
         },
         failures=scores.records,
-        audit=(*scores.checks, *answers.checks),
+        audit=(*scores.checks, *audit_training(settings, prepared.dataset), *answers.checks),
         timings=timings,
         cache=vars(cache.counts) if cache else {},
         versions=package_versions(),

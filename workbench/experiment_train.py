@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workbench import data, metrics
+from workbench.audit_training import documents_read
 from workbench.cache import Cache
 from workbench.datatypes import Conversation, Document, Example, WorkbenchError
 from workbench.experiment_build import Models, Parts, build_retrieval, resolve
@@ -218,4 +219,12 @@ def _facts(settings: Settings, prepared: Prepared, pairs: int, held_out: int, sh
     described = {name: describe_data(prepared)[name] for name in ("name", "fingerprint", "language", "documents", "groups")}
     kind, path = split_spec(settings.dataset)
     settings = settings.replace(dataset=f"{kind}:{Path(path).name}" if path else kind)  # a model card names no folder of this machine
-    return {**described, "settings": settings.model_dump(mode="json"), "pairs": pairs, "held_out": held_out, "shuffled": shuffled}
+    read = documents_read([document.text for document in prepared.dataset.documents])
+    return {
+        **described,
+        "documents_read": read,
+        "settings": settings.model_dump(mode="json"),
+        "pairs": pairs,
+        "held_out": held_out,
+        "shuffled": shuffled,
+    }

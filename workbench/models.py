@@ -199,6 +199,8 @@ def _local_model(name: str, folder: Path, fingerprint: str, facts: Mapping[str, 
 
 def _describe_folder(name: str, folder: Path) -> LocalModel:
     """Describe a folder the user points at: by our manifest if it has one that still fits, else by its own configuration."""
+    if (folder / "adapter_config.json").is_file():  # loaders would follow it to other models and code
+        raise WorkbenchError(f"model {name} holds a LoRA adapter; merge it into its base first (peft: merge_and_unload), then save that")
     facts = {
         "precision": models_folder.check_weights(name, folder),
         "languages": (),

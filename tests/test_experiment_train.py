@@ -133,3 +133,10 @@ def test_refusals_keep_their_share(own_cache) -> None:
     assert 0 < answered < len(train) - unanswerable
     assert unanswerable
     assert refusals == round(unanswerable * answered / (len(train) - unanswerable)) < unanswerable
+
+
+def test_the_facts_for_a_card_name_no_folder(small, own_cache) -> None:
+    spec = small("en")
+    facts = training_pairs(settings(spec, answer_budget=64)).data
+    assert facts["name"] == facts["settings"]["dataset"] == f"folder:{spec.rpartition('/')[2]}"
+    assert spec.partition(":")[2] not in str(facts)

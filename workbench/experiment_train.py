@@ -216,12 +216,13 @@ def _held_out(prepared: Prepared, names: Sequence[str], share: float, settings: 
 
 
 def _facts(settings: Settings, prepared: Prepared, pairs: int, held_out: int, shuffled: bool) -> dict[str, Any]:
-    described = {name: describe_data(prepared)[name] for name in ("name", "fingerprint", "language", "documents", "groups")}
+    described = {name: describe_data(prepared)[name] for name in ("fingerprint", "language", "documents", "groups")}
     kind, path = split_spec(settings.dataset)
     settings = settings.replace(dataset=f"{kind}:{Path(path).name}" if path else kind)  # a model card names no folder of this machine
     read = documents_read([document.text for document in prepared.dataset.documents])
     return {
         **described,
+        "name": settings.dataset,
         "documents_read": read,
         "settings": settings.model_dump(mode="json"),
         "pairs": pairs,

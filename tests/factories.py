@@ -47,7 +47,7 @@ DESIGN = (  # chunker, chunk size, retriever, mean primary score
 )
 
 
-OWN = ("data", "details", "failures", "audit", "versions", "example_ids", "asked", "timings", "cache")
+OWN = ("data", "parts", "details", "failures", "audit", "versions", "example_ids", "asked", "timings", "cache")
 GENERATORS = (  # generator, precision, prompt, mean answer_f1, prompt tokens, share of answerable and of unanswerable questions refused
     ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "plain", 0.38, 610, 0.05, 0.2),
     ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "concise", 0.62, 632, 0.1, 0.5),

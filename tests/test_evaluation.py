@@ -214,7 +214,7 @@ def test_unknown_metric_names_the_nearest(result: RunResult) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "result of format 99, this version reads 2"),
+        ({"format": 99}, "result of format 99, this version reads 3"),
         ({"scores": {"recall@1": [1.0]}}, "scores and questions differ in number"),
         ({"clusters": ["a"]}, "scores and questions differ in number"),
         ({"asked": {"recall@1": "101"}}, "scores and questions differ in number"),
@@ -251,3 +251,13 @@ def test_a_check_is_plain_data() -> None:
     assert RunResult.from_json(make_result({"hit@1": [1, 0]}, audit=(Check("a", "warning", "b"),)).to_json()).audit == (
         Check("a", "warning", "b"),
     )
+
+
+def test_a_result_can_be_restricted_to_parts_of_the_split():
+    result = make_result({"recall@5": [1.0, 0.0, 0.5, 1.0]}, "aabb", parts=("train", "selection", "confirmation", "selection"))
+    half = result.within(["selection"])
+    assert half.example_ids == ("q1", "q3")
+    assert half.clusters == ("a", "b")
+    assert half.scores["recall@5"].tolist() == [0.0, 1.0]
+    assert half.within(["train"]) is None
+    assert RunResult.from_json(half.to_json()).parts == ("selection", "selection")

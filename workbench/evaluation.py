@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from workbench.storage import read_json, write_json
 from workbench.tokens import TokenTable
 
 RANKS = (1, 3, 5, 10)
-FORMAT = 2  # of result files
+FORMAT = 3  # of result files
 FAILURES = 3  # questions and hits shown in full
 EXCERPT = 600  # characters
 PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
@@ -51,6 +51,7 @@ class RunResult:
     clusters: tuple[str, ...]
     scores: Mapping[str, np.ndarray]  # metric -> (questions,)
     data: Mapping[str, Any]
+    parts: tuple[str, ...] = ()  # of the split, for each question: train, selection or confirmation; none where it cannot be divided
     asked: Mapping[str, np.ndarray] = field(default_factory=dict)  # metric -> (questions,) bool; of all questions where absent
     answers: tuple[Mapping[str, Any], ...] = ()  # one for each question answered
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -80,6 +81,23 @@ class RunResult:
         """Return which questions a metric is asked of: (questions,) bool."""
         return self.asked[metric] if metric in self.asked else np.ones(len(self.example_ids), dtype=bool)
 
+    def within(self, parts: Collection[str]) -> RunResult | None:
+        """Return this result restricted to the questions of these parts of the split; None where there is none."""
+        rows = [row for row, part in enumerate(self.parts) if part in parts]
+        ids = {self.example_ids[row] for row in rows}
+        if not rows:
+            return None
+        return replace(
+            self,
+            example_ids=tuple(self.example_ids[row] for row in rows),
+            clusters=tuple(self.clusters[row] for row in rows),
+            parts=tuple(self.parts[row] for row in rows),
+            scores={metric: values[rows] for metric, values in self.scores.items()},
+            asked={metric: mask[rows] for metric, mask in self.asked.items()},
+            answers=tuple(answer for answer in self.answers if answer["id"] in ids),
+            failures=tuple(failure for failure in self.failures if failure["id"] in ids),
+        )
+
     def unscored(self, metric: str) -> int:
         """Count the questions that a metric is asked of and has no score for."""
         return int((self.asked_of(metric) & ~np.isfinite(np.asarray(self.scores[metric], dtype=float))).sum())
@@ -101,6 +119,7 @@ class RunResult:
             "settings": self.settings.model_dump(mode="json"),
             "examples": list(self.example_ids),
             "clusters": list(self.clusters),
+            "parts": list(self.parts),
             "scores": {metric: [_number(float(value)) for value in values] for metric, values in self.scores.items()},
             "asked": {metric: "".join("01"[kept] for kept in mask.astype(int)) for metric, mask in self.asked.items()},
             "answers": [dict(answer) for answer in self.answers],
@@ -127,6 +146,7 @@ class RunResult:
                 settings=parse_settings(record["settings"]),
                 example_ids=tuple(record["examples"]),
                 clusters=tuple(record["clusters"]),
+                parts=tuple(record["parts"]),
                 scores=scores,
                 data=record["data"],
                 asked={metric: np.array([sign == "1" for sign in signs], dtype=bool) for metric, signs in record["asked"].items()},
@@ -140,7 +160,7 @@ class RunResult:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkbenchError(f"not a complete result record: {error!r}") from None
-        lists = (*scores.values(), *result.asked.values(), result.clusters)
+        lists = (*scores.values(), *result.asked.values(), result.clusters, *([result.parts] if result.parts else []))
         if any(len(values) != len(result.example_ids) for values in lists):
             raise WorkbenchError("not a complete result record: scores and questions differ in number")
         return result

@@ -89,6 +89,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
         settings=settings,
         example_ids=tuple(example.id for example in prepared.dataset.examples),
         clusters=prepared.clusters,
+        parts=prepared.parts,
         scores={**scores.values, **answers.values},
         data=describe_data(prepared),
         asked={**scores.asked, **answers.asked},

@@ -23,6 +23,7 @@ class Prepared:
     dataset: Dataset
     scored: Dataset  # the questions that have evidence
     clusters: tuple[str, ...]  # of all questions
+    parts: tuple[str, ...]  # of the split, of all questions; none where it cannot be divided
     tables: Mapping[str, TokenTable]
     tokenizer: Any
     language: str
@@ -38,9 +39,11 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
     """
     loaded = data.load(settings.dataset)
     dataset = replace(loaded, examples=tuple(map(preprocess, loaded.examples)))
+    divided = _divided(dataset, settings)
+    part_of = {example.id: name for name, part in divided.items() for example in part.examples}
     others: dict[str, Dataset] = {}
     if settings.split != "all":
-        others = data.split(dataset, seed=settings.seed)
+        others = dict(divided)
         if settings.split == "test":  # selection and confirmation together, for comparisons in which nothing is selected
             trained = {example.id for example in others["train"].examples}
             kept = tuple(example for example in dataset.examples if example.id not in trained)
@@ -61,11 +64,22 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
         _tokenise(dataset, settings.tokenizer, allow_download),
         scored=scored,
         clusters=tuple(labels[example.id] for example in dataset.examples),
+        parts=tuple(part_of[example.id] for example in dataset.examples if part_of),
         elsewhere=frozenset(
             span.document_id for part in others.values() for example in part.examples for unit in example.evidence for span in unit
         ),
         training=others["train"].examples if "train" in others else (),
     )
+
+
+def _divided(dataset: Dataset, settings: Settings) -> dict[str, Dataset]:
+    """Return the parts of the split; none where all questions are asked and they cannot be divided."""
+    try:
+        return data.split(dataset, seed=settings.seed)
+    except WorkbenchError:
+        if settings.split != "all":
+            raise
+        return {}
 
 
 def prepare_documents(settings: Settings, allow_download: bool = False) -> Prepared:
@@ -81,7 +95,7 @@ def corpus_language(dataset: Dataset) -> str:
 
 def _tokenise(dataset: Dataset, tokenizer_name: str, allow_download: bool) -> Prepared:
     tokenizer = load_tokenizer(tokenizer_name, allow_download)
-    return Prepared(dataset, dataset, (), token_tables(dataset.documents, tokenizer), tokenizer, corpus_language(dataset))
+    return Prepared(dataset, dataset, (), (), token_tables(dataset.documents, tokenizer), tokenizer, corpus_language(dataset))
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:

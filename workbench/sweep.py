@@ -130,7 +130,7 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
     check_parts(settings)
     if settings.dataset not in known:
         dataset = data.load(settings.dataset)
-        known[settings.dataset] = Prepared(dataset, dataset, (), {}, None, corpus_language(dataset))
+        known[settings.dataset] = Prepared(dataset, dataset, (), (), {}, None, corpus_language(dataset))
     settings = resolve(settings, known[settings.dataset])
     parts = [registry.split_spec(spec) for spec in (settings.embedder, settings.reranker, settings.generator)]
     names = [model or "" for part, model in parts if part in LOCAL_PARTS]

@@ -27,8 +27,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the path of one cache file for the whole session, so that real models embed a text once."""
-    return tmp_path_factory.mktemp("cache") / "cache.sqlite"
+    """Give the path of one cache file for the whole session and all its processes, so that real models embed a text once."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared-cache.sqlite"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from workbench import metrics
+from workbench.diagnosis import CAUSES
 from workbench.evaluation import Check, RunResult, rank_cutoffs
 from workbench.evaluation_answers import answer_details
 from workbench.settings import Settings
@@ -47,7 +48,7 @@ DESIGN = (  # chunker, chunk size, retriever, mean primary score
 )
 
 
-OWN = ("data", "parts", "details", "failures", "audit", "versions", "example_ids", "asked", "timings", "cache")
+OWN = ("data", "parts", "details", "failures", "causes", "cases", "audit", "versions", "example_ids", "asked", "timings", "cache")
 GENERATORS = (  # generator, precision, prompt, mean answer_f1, prompt tokens, share of answerable and of unanswerable questions refused
     ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "plain", 0.38, 610, 0.05, 0.2),
     ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", "Q4_1", "concise", 0.62, 632, 0.1, 0.5),
@@ -164,6 +165,8 @@ def _candidate(
         # larger chunks gain at a fixed number of hits and lose at an equal budget
         gain = 0.09 * np.log2(number / 512) if name.endswith("t") else 0.04 * np.log2(number / 5) + 0.12 * np.log2(size / 128)
         scores[name] = np.clip(level + gain + by_question + noise, 0, 1).round(4)
+    primary, lost = scores["evidence_recall@512t"], ("cut", "below_budget", "below_budget")
+    causes = ["fine" if value >= 1 else "not_retrieved" if value < 0.2 else lost[row % 3] for row, value in enumerate(primary)]
     title, other, third = TEXTS[language]
     failures = tuple(
         {
@@ -192,6 +195,8 @@ def _candidate(
         **settings.model_dump(),
         data=make_data(dataset, language, len(by_question)),
         failures=failures,
+        causes=tuple(causes),
+        cases=make_cases(causes, primary, failures),
         audit=(
             Check("oracle", "ok", "a perfect ranking reaches all evidence"),
             Check("random", "ok", "a random ranking scores as chance does (recall@10 0.010, expected 0.011)"),
@@ -199,6 +204,16 @@ def _candidate(
             Check("few_clusters", "ok", f"{len(set(clusters))} document groups"),
         ),
     )
+
+
+def make_cases(causes: Sequence[str], scores: Sequence[float], failures: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Build three cases of each cause, the worst scores first, each with the texts of one of these failures."""
+    rows, cases = sorted(range(len(causes)), key=lambda row: (scores[row], f"q{row}")), []
+    for cause in [name for name in CAUSES if name != "fine"]:
+        for row in [row for row in rows if causes[row] == cause][:3]:
+            failure, own = failures[row % len(failures)], {"id": f"q{row}", "cause": cause, "score": float(scores[row])}
+            cases.append({**failure, **own, "evidence": [unit | {"share": own["score"]} for unit in failure["evidence"]]})
+    return tuple(cases)
 
 
 def make_answer(example_id: str, language: str = "en", number: int = 0, **changes: Any) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from made_parts import MODEL, SMALL, MadeModel, levels
 
-from workbench import audit_checks, embedding, experiment, metrics
+from workbench import audit_vectors, embedding, experiment, metrics
 from workbench.audit import CHECKS, audit
 from workbench.audit_checks import Evidence
+from workbench.audit_health import QUESTION_CHECKS
 from workbench.datatypes import Chunk, Dataset, Document, Example, Hit, Span
 from workbench.settings import Settings
 from workbench.tokens import SimpleTokenizer, token_tables
@@ -63,7 +64,7 @@ def good(small, evidence_of) -> Evidence:
 def test_sound_runs_on_the_demo_pass_every_check(spec: str, changes: dict) -> None:
     result = experiment.run(Settings(dataset=spec, tokenizer="simple", **changes))
     assert levels(result.audit) == {}
-    assert [check.id for check in result.audit] == list(CHECKS)
+    assert [check.id for check in result.audit] == [*CHECKS, *QUESTION_CHECKS]
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -158,7 +159,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Evidence], Evidence]]] = {
     "stale vectors (D2, VX8)": ("roles", "error", lambda run: first_hits(run, [replace(hit, score=hit.score / 2) for hit in run.hits[0]])),
     "the model asks for other prefixes": (
         "roles",
-        "warning",
+        "error",
         lambda run: replace(run, model=replace(MODEL, prefixes={"query": "q: ", "passage": ""})),
     ),
     "evidence stands in another part of the split": ("leakage", "error", lambda run: replace(run, elsewhere={"d02"})),
@@ -215,6 +216,12 @@ def test_d28_a_metric_that_takes_the_whole_document_fails_the_random_control(goo
 
 def test_every_check_has_a_fault_that_it_alone_finds() -> None:
     in_whole_runs = {"oracle", "random", "shuffled_gold"}  # in test_audit_runs.py
+    in_whole_runs |= {
+        "vectors_finite",
+        "reranker_truncated",
+        "bm25_ceiling",
+        "ceiling_floor",
+    }  # in test_audit_planted.py, _vectors.py, _health.py
     assert {check for check, _, _ in FAULTS.values()} | in_whole_runs == set(CHECKS)
 
 
@@ -277,4 +284,4 @@ def test_probed_questions_are_few(good: Evidence) -> None:
         calls = []  # noqa: RUF012 - its own
 
     assert CHECKS["roles"](replace(good, embedder=Counting())).level == "ok"
-    assert len(Counting.calls) == 2 + 2 * audit_checks.PROBED
+    assert len(Counting.calls) == 2 + 2 * audit_vectors.PROBED

@@ -12,7 +12,7 @@ from made_parts import SMALL, MadeModel, levels
 from small_corpus import write_corpus
 
 from workbench import chunking, data, embedding, experiment, metrics, retrieval
-from workbench.datatypes import Chunk, Dataset, Document, Example, Hit, Role
+from workbench.datatypes import Chunk, Dataset, Document, Example, Role
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -21,10 +21,6 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def spoken(spec: str, **changes: Any) -> dict[str, str]:
     """Run an experiment and return what its audit found."""
     return levels(experiment.run(Settings(dataset=spec, **{"retriever": "bm25"} | SMALL | changes)).audit)
-
-
-def reranked(hits: Sequence[Hit]) -> list[Hit]:
-    return [Hit(hit.chunk, hit.score, rank) for rank, hit in enumerate(hits, start=1)]
 
 
 def test_oracle_finds_a_chunker_that_loses_text(small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,19 +66,6 @@ def test_gold_of_other_questions_is_found(small, language: str, monkeypatch: pyt
     monkeypatch.setattr(data, "load", rotated)
     assert spoken(small(language)) == {"shuffled_gold": "warning"}
     assert spoken(small(language), retriever="random") == {}
-
-
-def test_a_reversed_retriever_is_found(small, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It shows its rising scores; that it finds nothing any more may show in the shuffled-gold control too."""
-
-    class Reversed(retrieval.Bm25Retriever):
-        def retrieve(self, examples: Sequence[Example], k: int, queries: Any = None) -> list[list[Hit]]:
-            return [reranked(hits[::-1]) for hits in super().retrieve(examples, k, queries)]
-
-    monkeypatch.setitem(retrieval.RETRIEVERS, "reversed", Reversed)
-    found = spoken(small("en"), retriever="reversed")
-    assert found.pop("ranks_in_order") == "error"
-    assert set(found) <= {"shuffled_gold"}
 
 
 def test_d1_questions_embedded_as_passages_are_found(small, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache.sqlite")
 
 
-def test_a_hit_is_what_the_miss_was_and_costs_no_call(store: Cache) -> None:
+def test_d7_d24_a_hit_is_what_the_miss_was_and_costs_no_call(store: Cache) -> None:
     first = Counting()
     conversations = [ask("one"), ask("cap two"), ask("one"), ask("세 번째")]
     found = CachedGenerator(first, store).generate(conversations)
@@ -70,7 +70,7 @@ def test_a_hit_is_what_the_miss_was_and_costs_no_call(store: Cache) -> None:
     assert (store.counts.completions, store.counts.completion_hits) == (3, 4)
 
 
-def test_one_more_question_costs_one_call_and_every_part_of_the_key_counts(store: Cache) -> None:
+def test_d8_d23_one_more_question_costs_one_call_and_every_part_of_the_key_counts(store: Cache) -> None:
     CachedGenerator(Counting(), store).generate([ask("one")])
     others = [ask("one", "be short"), ask("One"), ask("one", passages=["text"]), ask("one", passages=["other"])]
     for number, conversation in enumerate(others, start=1):
@@ -126,7 +126,7 @@ def test_a_stream_is_stored_and_a_stored_one_is_said_at_once(store: Cache) -> No
     assert again.asked == ["fail", "fail"]
 
 
-def test_a_kill_loses_one_block_at_most_and_blocks_hold_texts_of_like_length(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d10_a_kill_loses_one_block_at_most_and_blocks_hold_texts_of_like_length(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_generation, "GENERATED_AT_ONCE", 4)
 
     class Dying(Counting):
@@ -166,7 +166,7 @@ def test_a_damaged_row_is_generated_again(store: Cache) -> None:
     assert store.counts.damaged == 1
 
 
-def test_a_generator_without_a_name_or_with_too_few_completions_is_refused(store: Cache) -> None:
+def test_d9_a_generator_without_a_name_or_with_too_few_completions_is_refused(store: Cache) -> None:
     with pytest.raises(WorkbenchError, match="no fingerprint with a name"):
         CachedGenerator(Counting(name=""), store)
 

@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache.sqlite")
 
 
-def test_a_hit_is_what_the_miss_was_and_costs_no_call(store: Cache) -> None:
+def test_d7_a_hit_is_what_the_miss_was_and_costs_no_call(store: Cache) -> None:
     first, again = Counting(), Counting()
     scores = CachedReranker(first, store).score(PAIRS)
     assert first.asked == [PAIRS[:3]]
@@ -124,6 +124,6 @@ def test_vx1_scores_that_cannot_be_used_are_not_stored(store: Cache, bad: np.nda
     assert store.stats() == []
 
 
-def test_a_reranker_without_a_name_is_refused(store: Cache) -> None:
+def test_d9_a_reranker_without_a_name_is_refused(store: Cache) -> None:
     with pytest.raises(WorkbenchError, match="Counting has no fingerprint with a name, so its scores cannot be cached safely"):
         CachedReranker(Counting(name=""), store)

@@ -92,7 +92,7 @@ def test_wrong_kind_of_file(tmp_path):
         data.load(f"table:{tmp_path / 'a.md'}")
 
 
-def test_fingerprint_follows_the_content_only(tmp_path):
+def test_d22_fingerprint_follows_the_content_only(tmp_path):
     folder = data.write_template(tmp_path / "one")
     first = data.load(f"folder:{folder}").fingerprint
     assert len(first) == 64

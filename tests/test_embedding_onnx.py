@@ -115,7 +115,7 @@ def test_vx7_a_long_text_is_cut_and_lengths_tell(tiny: Path) -> None:
     assert vectors[0].tobytes() == vectors[1].tobytes() == vectors[2].tobytes() != vectors[3].tobytes()
 
 
-def test_other_weights_have_another_fingerprint(tiny: Path, tmp_path: Path) -> None:
+def test_d2_d23_other_weights_have_another_fingerprint(tiny: Path, tmp_path: Path) -> None:
     before = create_embedder(f"onnx:{tiny}").fingerprint | {"name": ""}
     folder = changed(tiny, tmp_path)
     assert create_embedder(f"onnx:{folder}").fingerprint | {"name": ""} == before

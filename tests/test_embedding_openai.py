@@ -181,7 +181,7 @@ def test_dimensions_must_agree_between_batches(server: FakeServer) -> None:
         create_embedder("openai:fake", {"batch_size": 1}).encode(TEXTS, "query")
 
 
-def test_a_server_that_is_not_there(server: FakeServer, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d3_a_server_that_is_not_there(server: FakeServer, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer() as gone:
         monkeypatch.setenv("OPENAI_BASE_URL", gone.url)
     with pytest.raises(WorkbenchError) as caught:

@@ -62,7 +62,7 @@ def test_a_folder_is_a_model_by_absolute_and_relative_path(tiny: Path, monkeypat
 
 
 @pytest.mark.usefixtures("own_store")
-def test_other_weights_and_dtypes_have_other_fingerprints(tiny: Path, tmp_path: Path) -> None:
+def test_d2_d23_other_weights_and_dtypes_have_other_fingerprints(tiny: Path, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path, seed=1)
     shutil.copytree(tiny, tmp_path / "elsewhere" / "model")
     copy = tmp_path / "elsewhere" / "model"

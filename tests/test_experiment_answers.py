@@ -16,7 +16,7 @@ from workbench.experiment import grid, prepare, run
 from workbench.experiment_ask import ask
 from workbench.experiment_build import resolve
 from workbench.generation import ExtractiveGenerator
-from workbench.metrics import ANSWER_METRICS
+from workbench.metrics import TEXT_METRICS
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -86,7 +86,7 @@ def test_retrieval_is_the_same_with_and_without_answers(small) -> None:
     plain, answered = run(settings(small("en"), generator="none")), run(settings(small("en")))
     assert plain.answers == ()
     assert plain.details["answers"] is None
-    assert set(answered.scores) - set(plain.scores) == set(ANSWER_METRICS)
+    assert set(answered.scores) - set(plain.scores) == set(TEXT_METRICS)
     for metric, values in plain.scores.items():
         assert np.array_equal(values, answered.scores[metric], equal_nan=True)
     assert plain.failures == answered.failures

@@ -1,4 +1,4 @@
-"""Defects of other tools that whole runs must not have: in calls and numbers, by their ids D1 to D26."""
+"""Defects of other tools that whole runs must not have: in calls and numbers, by their ids D1 to D28."""
 
 import sys
 import time
@@ -162,8 +162,8 @@ def test_d20_retrievers_with_one_cache_never_share_hits(small) -> None:
     assert len({str(record["scores"]) for record in alone}) == len(variants)
 
 
-def test_offsets_are_carried_not_found_by_text(tmp_path: Path) -> None:
-    """Documents that repeat a sentence: only the place that the question means counts (D28)."""
+def test_d28_offsets_are_carried_not_found_by_text(tmp_path: Path) -> None:
+    """Documents that repeat a sentence: only the place that the question means counts."""
     (tmp_path / "a.md").write_text("The fee is ten euros. " * 3 + "It rises. " + "The fee is ten euros. " * 3, encoding="utf-8")
     record = '{"id": "q", "question": "fee?", "evidence": [[{"document": "a", "start": 76, "end": 97, "text": "The fee is ten euros."}]]}'
     (tmp_path / "questions.jsonl").write_text(record, encoding="utf-8")

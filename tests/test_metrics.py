@@ -41,7 +41,7 @@ def scores_of(hits, example, ks=KS):
 # --- hand-worked rankings --------------------------------------------------------------------------
 
 
-def test_rank_metrics_of_two_units_by_hand():
+def test_d16_rank_metrics_of_two_units_by_hand():
     example = question(span(10, 20), span(40, 50))
     # rank 1 only touches the border of unit 1; rank 2 finds unit 1, rank 3 unit 2, rank 4 unit 2 again, rank 5 nothing
     hits = ranked(span(0, 10), span(15, 30), span(30, 45), span(45, 60), span(0, 60, "e"))
@@ -188,13 +188,17 @@ def test_d30_every_listed_name_is_computed_and_accepted():
 def test_answer_metrics_are_known_where_answers_are_generated():
     without = metrics.metric_names(KS, (256,), document_gold=False)
     names = metrics.metric_names(KS, (256,), document_gold=False, answers=True)
-    assert names == [*without, *metrics.ANSWER_METRICS]
-    for name in metrics.ANSWER_METRICS:
+    assert names == [*without, *metrics.TEXT_METRICS]
+    for name in metrics.TEXT_METRICS:
         assert metrics.check_metric(name, names) == name
         with pytest.raises(WorkbenchError, match=rf"{name} .* need a generator \(--generator hf:MODEL\)"):
             metrics.check_metric(name, without)
     with pytest.raises(WorkbenchError, match=r"unknown metric 'answer_f2'; did you mean 'answer_f1'\?"):
         metrics.check_metric("answer_f2", names)
+    for name in metrics.JUDGE_METRICS:
+        assert name in metrics.metric_names(KS, (256,), document_gold=False, answers=True, judged=True)
+        with pytest.raises(WorkbenchError, match=rf"{name} needs a judge \(--judge openai:MODEL\)"):
+            metrics.check_metric(name, names)
 
 
 def test_whole_document_gold_has_no_budget_recall():
@@ -321,7 +325,7 @@ def test_a_perfect_ranking_scores_one(example):
 
 
 @pytest.mark.parametrize("grades", [(1,), (1, 2, 3)])
-def test_whole_documents_agree_with_ir_measures(grades):
+def test_d16_whole_documents_agree_with_ir_measures(grades):
     """Document gold and the `whole` chunker: each metric equals the reference, question by question."""
     rng = random.Random(len(grades))
     documents = [f"doc{number}" for number in range(40)]

@@ -203,8 +203,8 @@ def made(language):
 def test_who_is_asked_what(language, citations):
     examples, answers, expected = made(language)
     scores, asked = metrics.score_answers(examples, answers, language, citations)
-    assert tuple(scores) == tuple(asked) == metrics.ANSWER_METRICS
-    for column, metric in enumerate(metrics.ANSWER_METRICS):
+    assert tuple(scores) == tuple(asked) == metrics.TEXT_METRICS
+    for column, metric in enumerate(metrics.TEXT_METRICS):
         unasked = metric == "format_validity" or (metric == "citation" and not citations)
         wanted = [NOT if unasked else row[column] for row in expected]
         assert asked[metric].tolist() == [value is not NOT for value in wanted], metric
@@ -218,7 +218,7 @@ def test_validity_is_asked_of_every_question_when_the_prompt_has_a_format():
     scores, asked = metrics.score_answers(examples, formatted, "en", citations=True)
     assert asked["format_validity"].all()
     np.testing.assert_array_equal(scores["format_validity"], [1, 0, 1, NAN, 1, 0, 1, 0, 1, NAN])
-    for metric in metrics.ANSWER_METRICS[:-1]:  # nothing else depends on it
+    for metric in metrics.TEXT_METRICS[:-1]:  # nothing else depends on it
         np.testing.assert_array_equal(scores[metric], plain[metric])
 
 

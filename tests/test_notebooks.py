@@ -107,8 +107,9 @@ def test_the_guard_wraps_names_that_exist():
     assert callable(IPyNbCell.raise_cell_error)
 
 
-def test_nbval_passes_on_the_committed_notebooks(models_here):
-    done = nbval(FOLDER)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nbval_passes_on_a_committed_notebook(path, models_here, shared_cache):
+    done = nbval(path)
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
 
@@ -147,7 +148,7 @@ def test_nbval_with_the_guard_fails_where_it_should(tmp_path, cells, message):
     assert message in done.stdout
 
 
-def test_a_broken_copy_of_a_notebook_and_a_broken_metric_are_seen(tmp_path, models_here):
+def test_a_broken_copy_of_a_notebook_and_a_broken_metric_are_seen(tmp_path, models_here, shared_cache):
     """The meta-test: what nbval checks on our own notebook must be able to fail (NV15)."""
     original = nbformat.read(FOLDER / "01_chunk_sizing.ipynb", as_version=4)
     shutil.copy(FOLDER / "conftest.py", tmp_path / "conftest.py")
@@ -171,7 +172,7 @@ def test_a_broken_copy_of_a_notebook_and_a_broken_metric_are_seen(tmp_path, mode
         assert ("mismatch" if name == "counts" else "audit_errors") in done.stdout
 
 
-def test_plain_papermill_runs_the_parameters_file(tmp_path, models_here):
+def test_plain_papermill_runs_the_parameters_file(tmp_path, models_here, shared_cache):
     output = tmp_path / "out.ipynb"
     command = [
         sys.executable,

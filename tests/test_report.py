@@ -40,7 +40,7 @@ def test_a_tie_names_the_tied_ones_and_the_smallest_index() -> None:
     comparison = report.compare(results, baseline=results[2].config_id)
     assert sorted(row.label for row in comparison.rows if row.tied) == ["128 tokens", "64 tokens"]
     assert "Not distinguishable from it" in comparison.verdict
-    assert "Of these, 128 tokens needs the smallest index (500 chunks)." in comparison.verdict
+    assert "Of these, 128 tokens has the fewest chunks (500)." in comparison.verdict
     assert "Against the baseline 256 tokens" in comparison.verdict
 
 

@@ -49,7 +49,7 @@ def test_the_answers_of_each_data_set_are_told_drawn_and_shown(both: Page) -> No
         "Answer shown제공된 자료에서 답을 찾을 수 없습니다.",
         "Passage 1, from handbook-1근속 기간이 1년 미만인 직원은 만근한 달마다 하루의 유급 연차를 받습니다. …",
         "answer_f1 0.00 · refused · 632 prompt tokens · 20 new tokens",
-        "Answers are those of the generators and prompts named above, to 100 of 120 questions",
+        "Answers are those of the generators and prompts named, to 100 of 120 questions",
         "rests on 20 unanswerable questions",
     ):
         assert part in words, part

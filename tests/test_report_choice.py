@@ -1,5 +1,6 @@
 """What is chosen on some questions, and what others say of it (ST2)."""
 
+import math
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from factories import make_result
 
-from workbench import report, report_choice
+from workbench import report, report_choice, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 
@@ -52,11 +53,17 @@ def test_equal_costs_leave_the_best() -> None:
     assert chosen_of(*results).settings.top_k == 6
 
 
-@pytest.mark.parametrize(("missing", "share"), [(80, "100.0%"), (2, "2.5%")])
-def test_nothing_is_chosen_where_scores_lack(missing: int, share: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (80, "no question was scored by every candidate, so nothing can be said."),
+        (2, "2.5% of the questions lack a score, so nothing can be chosen"),
+    ],
+)
+def test_nothing_is_chosen_where_scores_lack(missing: int, words: str) -> None:
     results = [result(0.6, 1), result(0.5, 2, chunk_size=64)]
     results[1].scores[METRIC][:missing] = np.nan
-    with pytest.raises(WorkbenchError, match=f"{METRIC}: {share} of the questions lack a score, so nothing can be chosen"):
+    with pytest.raises(WorkbenchError, match=f"{METRIC}: {words}"):
         report_choice.choose(report.compare(results))
 
 
@@ -91,7 +98,7 @@ def test_a_baseline_that_was_chosen_is_said_to_be_it() -> None:
     base, other = result(0.7, 1), result(0.4, 2, chunk_size=64)
     confirmed = report.compare([result(0.6, 3, "confirmation"), result(0.4, 4, "confirmation", chunk_size=64)])
     assert report_choice.confirmation(chosen_of(base, other), confirmed).endswith(
-        "It is the baseline: no dearer candidate was shown to be better."
+        "It is the baseline: no other candidate was shown to be better."
     )
 
 
@@ -114,3 +121,35 @@ def test_a_confirmation_needs_the_chosen_candidate_on_other_questions() -> None:
         report_choice.confirmation(chosen, report.compare([unscored]))
     with pytest.raises(WorkbenchError, match=f"80 of the questions that chose {chosen.config_id} are asked again; confirm it on others"):
         report_choice.confirmation(chosen, report.compare([chosen, result(0.5, 2, chunk_size=64)]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bounds"),
+    [
+        # variance 0.01 + 0.04 with 4 and 3 degrees of freedom: 0.05² / (0.01² / 4 + 0.04² / 3) = 4.48, whose t is 2.66
+        (stats.Interval(0.7, 0.5, 0.9, 50, 5, 0.1), stats.Interval(0.5, 0.1, 0.9, 40, 4, 0.2), (0.2 - 0.596, 0.2 + 0.596)),
+        # all right in the first: sqrt(0.2² + 0.4²) below, nothing but the second's width above
+        (stats.Interval(1.0, 0.8, 1.0, 50, 5, 0.0), stats.Interval(0.5, 0.1, 0.9, 40, 4, 0.2), (0.5 - 0.447214, 0.5 + 0.4)),
+        (stats.Interval(0.7, math.nan, math.nan, 50, 1), stats.Interval(0.5, 0.1, 0.9, 40, 4, 0.2), (math.nan, math.nan)),
+    ],
+)
+def test_shrinkage_by_hand(before: stats.Interval, after: stats.Interval, bounds: tuple[float, float]) -> None:
+    clusters = [f"{number % 5}" for number in range(50)], [f"{number % 4}" for number in range(40)]
+    found = report_choice.shrinkage(before, after, clusters)
+    assert found.mean == pytest.approx(before.mean - after.mean)
+    assert (found.low, found.high) == pytest.approx(bounds, abs=0.002, nan_ok=True)
+    assert (found.n, found.clusters) == (90, before.clusters + 4)
+
+
+def test_a_declared_pair_is_tested_alone() -> None:
+    """Of three candidates, the difference of one is wider when the other is tested with it."""
+    base, one, other = (
+        result(level, seed, chunk_size=size, groups=10) for level, seed, size in ((0.4, 1, 64), (0.5, 2, 128), (0.5, 3, 256))
+    )
+    comparison = report.compare([base, one, other])
+    row = next(row for row in comparison.rows if row.result is one)
+    found = report_choice.declared(comparison, row).difference
+    assert row.difference
+    assert found
+    assert found.mean == row.difference.mean
+    assert found.high - found.low < row.difference.high - row.difference.low

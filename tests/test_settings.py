@@ -40,6 +40,7 @@ OTHER_VALUES: dict[str, Any] = {
     "answer_budget": 256,
     "shrink_context": True,
     "rules": "rules.yaml",
+    "judge": "openai:judge",
     "seed": 1,
     "options": {"index": {"ef": 64}},
 }

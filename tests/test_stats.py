@@ -99,7 +99,7 @@ def test_rounding_is_no_variation():
     assert stats.mean_interval([0.1, 0.3 - 0.2] * 10, own_cluster(20)).low < 0.09
 
 
-def test_an_empty_sample_raises():
+def test_d30_an_empty_sample_raises():
     with pytest.raises(WorkbenchError, match="nothing to average"):
         stats.mean_interval([], [])
     with pytest.raises(WorkbenchError, match="nothing to average"):

@@ -126,13 +126,13 @@ def test_a_resumed_sweep_runs_only_what_is_missing(history: History) -> None:
     ]
     assert last.stdout.splitlines()[-2:] == ["1 runs executed, 1 done before, 0 failed", "outputs/tiny/report.html"]
     assert {path: history.trees[2][path] for path in history.trees[0]} == history.trees[0]  # to the byte and the nanosecond
-    assert {"tiny/leaderboard.csv", "tiny/timings.csv", "tiny/report.html"} <= set(history.trees[2])
+    assert {"tiny/leaderboard.csv", "tiny/timings.csv", "tiny/report.html", "tiny/winner.yaml"} <= set(history.trees[2])
 
 
 def test_no_artefact_holds_a_local_path_or_a_secret(history: History) -> None:
     """SC1, SC2: the notebook prints both."""
     runs = {path: content.decode("utf-8") for path, (content, _) in history.trees[2].items() if ".run-" not in path}
-    assert len(runs) == 9
+    assert len(runs) == 10
     for path, text in runs.items():
         for local in (str(history.folder), str(Path.home()), sys.prefix, CANARY):
             assert local not in text, f"{local} in {path}"

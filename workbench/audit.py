@@ -1,4 +1,4 @@
-"""Let every run check itself: controls with a known answer here, invariants that published code has broken in audit_checks.py."""
+"""Let every run check itself: controls with a known answer here, invariants that published code has broken in its siblings."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from workbench import metrics
 from workbench.audit_checks import (
     TOLERANCE,
     Evidence,
-    ann_recall,
     bounded,
     duplicate_ids,
     few_clusters,
-    language,
     leakage,
     monotone,
     outcome,
     ranks_in_order,
-    roles,
     saturated,
-    truncated,
     unresolved,
     unscored,
 )
+from workbench.audit_health import bm25_ceiling, ceiling_floor
+from workbench.audit_vectors import ann_recall, language, reranker_truncated, roles, truncated, vectors_finite
 from workbench.datatypes import Hit
 from workbench.evaluation import Check
 from workbench.packing import pack
@@ -116,13 +114,17 @@ CHECKS: dict[str, Callable[[Evidence], Check]] = {
     "bounded": bounded,
     "duplicate_ids": duplicate_ids,
     "ranks_in_order": ranks_in_order,
+    "vectors_finite": vectors_finite,
     "roles": roles,
     "leakage": leakage,
     "unscored": unscored,
     "truncated": truncated,
+    "reranker_truncated": reranker_truncated,
     "language": language,
     "few_clusters": few_clusters,
     "saturated": saturated,
     "unresolved": unresolved,
     "ann_recall": ann_recall,
+    "bm25_ceiling": bm25_ceiling,
+    "ceiling_floor": ceiling_floor,
 }

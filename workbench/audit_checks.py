@@ -14,17 +14,11 @@ from workbench.datatypes import Chunk, Dataset, Embedder, Hit, Span
 from workbench.evaluation import Check
 from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
 from workbench.models import LocalModel
-from workbench.registry import split_spec
 from workbench.settings import Settings
 from workbench.stats import FEW_CLUSTERS
-from workbench.text import guess_language
 from workbench.tokens import TokenTable
 
 MAX_UNSCORED = 0.02
-MAX_TRUNCATED = 0.01
-MIN_ANN_RECALL = 0.95
-ROLES = ("query", "passage")
-PROBED = 5  # questions whose best hit is embedded again
 TOLERANCE = 1e-9
 
 
@@ -129,31 +123,6 @@ def ranks_in_order(run: Evidence) -> Check:
     return outcome("ranks_in_order", problem, "error", "hits are ranked by falling score")
 
 
-def roles(run: Evidence) -> Check:
-    """Check that questions are embedded as queries and chunks as passages, with the prefixes that the model asks for (D1, VX6).
-
-    What is embedded again here (a fixed text, some questions and their best chunks) is in the cache after the first run.
-    """
-    if run.embedder is None:
-        return Check("roles", "ok", "not applicable: nothing is embedded")
-    used = run.embedder.fingerprint.get("prefixes", {})
-    used = {role: used.get(role, "") for role in ROLES}
-    wanted = run.model.prefixes if run.model and run.model.prefixes else used
-    if used["query"] != used["passage"]:
-        query, passage = (run.embedder.encode(["workbench"], role) for role in ROLES)
-        if np.allclose(query, passage, atol=1e-6):
-            return Check("roles", "error", f"the prefixes {used} make no difference")
-    if split_spec(run.settings.retriever)[0] == "dense" and run.settings.reranker == "none":
-        text_of = dict(zip((chunk.id for chunk in run.chunks), run.texts, strict=True))
-        best = [(example.question, found[0]) for example, found in zip(run.dataset.examples, run.hits, strict=True) if found][:PROBED]
-        queries = run.embedder.encode([question for question, _ in best], "query")
-        passages = run.embedder.encode([text_of[hit.chunk.id] for _, hit in best], "passage")
-        if not np.allclose((queries * passages).sum(axis=1), [hit.score for _, hit in best], atol=1e-4):
-            return Check("roles", "error", "hits do not have the scores of questions embedded as queries and chunks as passages")
-    problem = f"the prefixes used are {used}, the model asks for {dict(wanted)}" if used != wanted else ""
-    return outcome("roles", problem, "warning", "questions are embedded as queries, chunks as passages")
-
-
 def leakage(run: Evidence) -> Check:
     """Check that no document asked about stands, as a copy, in another group or in another part of the split."""
     asked = {span.document_id for example in run.dataset.examples for unit in example.evidence for span in unit}
@@ -176,32 +145,6 @@ def unscored(run: Evidence) -> Check:
     share = max(float((~np.isfinite(values)).mean()) for values in run.scores.values())
     message = f"{share:.1%} of the questions have no score"
     return outcome("unscored", message if share > MAX_UNSCORED else "", "error", message)
-
-
-def truncated(run: Evidence) -> Check:
-    """Check that the embedder reads the chunks to their end (VX7)."""
-    share = run.truncated_share
-    if share is None or run.model is None:
-        return Check("truncated", "ok", "not applicable: nothing is embedded, or the embedder states no limit")
-    message = f"{share:.1%} of the chunks are longer than the {run.model.max_length} tokens that the embedder reads"
-    return outcome("truncated", message if share > MAX_TRUNCATED else "", "warning", message)
-
-
-def language(run: Evidence) -> Check:
-    """Check that embedder and reranker know the language of the documents and of the questions (VX9)."""
-    texts = {
-        "documents": [document.text[:300] for document in run.dataset.documents[:200]],
-        "questions": [example.question for example in run.dataset.examples[:200]],
-    }
-    found = {kind: guess_language(" ".join(sample)) for kind, sample in texts.items()}
-    problems, known = [], [model for model in (run.model, run.reranker) if model and model.languages]
-    for model in known:
-        foreign = [f"the {kind} look {language!r}" for kind, language in found.items() if language not in model.languages]
-        if foreign and "multilingual" not in model.languages:
-            problems.append(f"{model.name} knows {', '.join(model.languages)}, but {' and '.join(foreign)}")
-    if not known:
-        return Check("language", "ok", "not applicable: no model, or its languages are unknown")
-    return outcome("language", "; ".join(problems), "warning", "the models know the language of documents and questions")
 
 
 def few_clusters(run: Evidence) -> Check:
@@ -227,11 +170,3 @@ def unresolved(run: Evidence) -> Check:
     losses = run.dataset.losses
     problem = f"{len(losses)} losses while loading, first: {losses[0]}" if losses else ""
     return outcome("unresolved", problem, "warning", "nothing was lost while loading")
-
-
-def ann_recall(run: Evidence) -> Check:
-    """Check that an approximate index finds what exact search finds (D17, VX11)."""
-    if run.ann_recall is None:
-        return Check("ann_recall", "ok", "not applicable: no approximate index")
-    message = f"the index {run.settings.index!r} finds {run.ann_recall:.1%} of the {run.k} hits of exact search"
-    return outcome("ann_recall", message if run.ann_recall < MIN_ANN_RECALL else "", "warning", message)

@@ -1,4 +1,4 @@
-"""Check that a model trained here was not trained on the documents it is asked about."""
+"""Check all questions of a run: whether they measure anything, and that no model was trained on the documents asked about."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from workbench import models, models_trained
 from workbench.audit_checks import outcome
+from workbench.audit_health import audit_questions
 from workbench.datatypes import Dataset
 from workbench.evaluation import Check
 from workbench.registry import split_spec
@@ -19,13 +20,13 @@ def documents_read(texts: Sequence[str]) -> list[str]:
 
 
 def audit_training(settings: Settings, dataset: Dataset) -> tuple[Check, ...]:
-    """Return a check for each trained model: an error where it has read a document that a question's evidence stands in.
+    """Return the checks of the questions, and one for each trained model: an error where it has read a document that evidence stands in.
 
     A model whose card names no documents (trained elsewhere) cannot be checked.
     """
     asked = {span.document_id for example in dataset.examples for unit in example.evidence for span in unit}
     texts = {fingerprint(document.text)[:16] for document in dataset.documents if document.id in asked}
-    checks = []
+    checks = [*audit_questions(settings, dataset)]
     for spec in dict.fromkeys((settings.embedder, settings.generator)):
         name = split_spec(spec)[1] or ""
         if not name.startswith(models.TRAINED):

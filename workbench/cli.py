@@ -1,4 +1,6 @@
-"""The command line: `workbench evaluate | ask | sweep | train | data | models | cache`, and `demo | test | lab` as in the Makefile.
+"""The command line: `workbench evaluate | ask | sweep | compare | gate | power | judge | explain | train | data | models | cache`.
+
+`demo | test | lab` are those of the Makefile.
 
 Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
 """
@@ -16,10 +18,13 @@ from typing import Annotated
 
 import typer
 
-from workbench import bootstrap
+from workbench import bootstrap, cli_judge
 from workbench import cli_options as options
 from workbench.cli_cache import cache_app
+from workbench.cli_compare import compare, gate
+from workbench.cli_explain import explain
 from workbench.cli_models import models_app
+from workbench.cli_power import power
 from workbench.cli_train import train_app
 from workbench.datatypes import WorkbenchError
 
@@ -80,8 +85,10 @@ def evaluate(
     answer_budget: options.AnswerBudget = None,
     shrink_context: options.ShrinkContext = None,
     rules: options.Rules = None,
+    judge: options.Judge = None,
     option: options.Option = None,
     settings_file: options.SettingsFile = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write result.json and report.html to.")] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Also measure milliseconds a question, unbatched, nothing cached.")] = False,
     no_cache: options.NoCache = False,
     allow_download: options.AllowDownload = False,
@@ -90,16 +97,21 @@ def evaluate(
     """Evaluate one configuration: metrics, intervals, audit, answers."""
     from workbench import experiment, report
     from workbench.cli_print import print_result
+    from workbench.evaluation import save_results
     from workbench.experiment_latency import probe_latency
+    from workbench.report_html import write_html
 
     settings = options.settings_from(locals())
     result = experiment.run(settings, cached=not no_cache, allow_download=allow_download)
     probe = probe_latency(settings, allow_download=allow_download) if latency else {}
     errors = report.audit_errors([result])
+    if out:
+        save_results(out / "result.json", [result])
+        write_html(out / "report.html", [result], f"Evaluation of {settings.dataset}")
     if as_json:
         record = result.to_json() | {"metrics": result.summary()}
         record["timings"] |= {name: round(value, 4) for name, value in probe.items()}
-        for bulky in ("scores", "asked", "examples", "clusters", "failures", "answers"):
+        for bulky in ("scores", "asked", "examples", "clusters", "parts", "causes", "cases", "failures", "answers"):
             del record[bulky]
         typer.echo(json.dumps(record, ensure_ascii=False, indent=1))
     else:
@@ -167,10 +179,11 @@ def sweep(
 ) -> None:
     """Run a notebook for every point of a sweep.
 
-    What was done before is not run again. Writes leaderboard.csv, timings.csv and report.html.
+    What was done before is not run again. Writes leaderboard.csv, timings.csv, winner.yaml and the report (HTML, Markdown, JSON).
     """
     from workbench import report, sweep
     from workbench.cli_print import print_leaderboard
+    from workbench.report_effects import merge_seeds
 
     if dry_run:
         folder, points = sweep.plan(spec)
@@ -182,17 +195,24 @@ def sweep(
     errors = report.audit_errors(outcome.results)
     for name, results in report.by_dataset(outcome.results).items():
         try:
-            print_leaderboard(name, report.compare(results, baseline=outcome.baselines.get(name)))
+            print_leaderboard(name, report.compare(merge_seeds(results), baseline=outcome.baselines.get(name)))
         except WorkbenchError as problem:
             typer.echo(f"{name}: {problem}")
+        if name in outcome.decisions:
+            typer.echo(f"{outcome.decisions[name].verdict}\n")
     for failure in outcome.failed:
         typer.echo(f"FAILED {failure['point']}", err=True)
     for error in errors:
         typer.echo(f"AUDIT ERROR {error}", err=True)
     typer.echo(f"{outcome.executed} runs executed, {outcome.skipped} done before, {len(outcome.failed)} failed")
     if outcome.results:
-        typer.echo(str(_relative(outcome.folder / "report.html")))
+        for path in (*outcome.winners, outcome.folder / "report.html"):
+            typer.echo(str(_relative(path)))
     raise typer.Exit(AUDIT if errors else LOSSES if outcome.failed else OK)
+
+
+for _command in (compare, gate, power, cli_judge.judge, explain):
+    app.command()(_command)
 
 
 @data_app.command("template")

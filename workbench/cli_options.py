@@ -43,6 +43,7 @@ ShuffleShots = Annotated[bool | None, typer.Option("--shuffle-shots", help="Give
 AnswerBudget = Annotated[int | None, typer.Option(help="Tokens of context for an answer; 0 takes the first budget of at least 512.")]
 ShrinkContext = Annotated[bool | None, typer.Option("--shrink-context", help="Let a context that overflows the model's window shrink.")]
 Rules = Annotated[str | None, typer.Option(help="YAML file of business rules for answers.")]
+Judge = Annotated[str | None, typer.Option(help="Model that judges answers: none, openai:MODEL; never the generator itself.")]
 Option = Annotated[list[str] | None, typer.Option("--set", help="Knob of a part: index.ef=64. Repeat for several.")]
 SettingsFile = Annotated[Path | None, typer.Option("--settings", help="YAML file of settings; options given here win.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Compute everything anew and store nothing.")]

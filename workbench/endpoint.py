@@ -1,6 +1,7 @@
 """Ask an OpenAI-compatible server: its address and key, the client, retries and errors, once for every part that asks one (LM1, LM2).
 
-Address and key come from OPENAI_BASE_URL and OPENAI_API_KEY, never from settings. Errors and logs quote nothing of what a server sent, as
+Address and key come from OPENAI_BASE_URL and OPENAI_API_KEY, never from settings; a judge on another server has WORKBENCH_JUDGE_BASE_URL
+and WORKBENCH_JUDGE_API_KEY, so that no server gets the key of another. Errors and logs quote nothing of what a server sent, as
 it may repeat the key.
 """
 
@@ -38,6 +39,7 @@ BROKEN = {  # by the class that the HTTP library raises
     "RemoteProtocolError": "closed the connection before its reply was complete",
     "ReadError": "closed the connection before its reply was complete",
 }
+OWN, JUDGE = "OPENAI", "WORKBENCH_JUDGE"  # how the variables of the environment begin
 LOGGERS = "openai openai._base_client httpx2 httpcore2.connection httpcore2.http11 httpcore2.http2 httpcore2.proxy httpcore2.socks".split()
 T = TypeVar("T")
 
@@ -64,15 +66,25 @@ class NotAskedError(EndpointError):
 
 
 class Endpoint:
-    """Send requests for one model; `timeout` is in seconds, for connecting and for each silence of the server."""
+    """Send requests for one model; `timeout` is in seconds, for connecting and for each silence of the server.
 
-    def __init__(self, model: str, timeout: float) -> None:
+    `variables` is how the names of the environment variables with address and key begin; a judge without an address has those of OPENAI.
+    """
+
+    def __init__(self, model: str, timeout: float, variables: str = OWN) -> None:
+        self.variables = variables if os.environ.get(f"{variables}_BASE_URL") else OWN
         self.model = model
         self.timeout = timeout
-        self.base_url = _base_url()
+        self.base_url = _base_url(self.variables)
         self.server = f"the server at {self.base_url}"
-        if _key() in self.base_url.removeprefix("http"):
-            raise WorkbenchError("OPENAI_BASE_URL holds the key of OPENAI_API_KEY, and it is stored with results; take the key out of it")
+        if _key(self.variables) in self.base_url.removeprefix("http"):
+            raise WorkbenchError(
+                self.named("OPENAI_BASE_URL holds the key of OPENAI_API_KEY, and it is stored with results; take the key out of it")
+            )
+
+    def named(self, message: str) -> str:
+        """Return a message of ours with the names of the variables that this server has."""
+        return message.replace("OPENAI_BASE_URL", f"{self.variables}_BASE_URL").replace("OPENAI_API_KEY", f"{self.variables}_API_KEY")
 
     @functools.cached_property
     def client(self) -> Any:
@@ -81,7 +93,7 @@ class Endpoint:
 
         for name in LOGGERS:
             logging.getLogger(name).addFilter(_hide_key)
-        return openai.OpenAI(api_key=_key(), base_url=self.base_url, max_retries=0, timeout=self.timeout)
+        return openai.OpenAI(api_key=_key(self.variables), base_url=self.base_url, max_retries=0, timeout=self.timeout)
 
     def ask(self, send: Callable[[Any], T], permit: Callable[[], str] = lambda: "") -> T:
         """Return `send(client)`; what may pass is tried again (stamina), after the Retry-After of the server where it sent one.
@@ -141,19 +153,19 @@ class Endpoint:
         if isinstance(error, openai.APIConnectionError):
             kind = type(error.__cause__).__name__
             said = "closed the connection" if begun else BROKEN.get(kind, f"could not be asked ({kind})")
-            return EndpointError(f"{self.server} {said}{where}", transient=True)
+            return EndpointError(self.named(f"{self.server} {said}{where}"), transient=True)
         if isinstance(error, openai.APIStatusError):
             return self._explain_status(error)
         if isinstance(error, openai.OpenAIError):
             return EndpointError(f"{self.server} reported an error{where or ' instead of a reply'}")
         if isinstance(error, UnicodeEncodeError):
             return EndpointError(f"the text for model {self.model!r} holds half a surrogate pair, which cannot be sent; remove it")
-        return EndpointError(f"{self.server} sent no valid JSON{where or '; is OPENAI_BASE_URL right?'}")
+        return EndpointError(self.named(f"{self.server} sent no valid JSON{where or '; is OPENAI_BASE_URL right?'}"))
 
     def _explain_status(self, error: Any) -> EndpointError:
         status = error.status_code
         if status in HOPELESS:
-            return EndpointError(f"{self.server} {HOPELESS[status].format(model=self.model)}", hopeless=True)
+            return EndpointError(self.named(f"{self.server} {HOPELESS[status].format(model=self.model)}"), hopeless=True)
         message = f"{self.server} answered {status} for model {self.model!r}"
         if status == 400 and TOO_LONG.search(str(error.body)):
             return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less", own=True)
@@ -185,9 +197,9 @@ def _pause(error: Exception) -> bool | float:
     return isinstance(error, EndpointError) and error.transient and (error.wait or True)
 
 
-def _base_url() -> str:
-    """Read OPENAI_BASE_URL; it goes into fingerprints and errors, so it must hold no secret, and is not quoted when it may."""
-    url = (os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
+def _base_url(variables: str) -> str:
+    """Read the address; it goes into fingerprints and errors, so it must hold no secret, and is not quoted when it may."""
+    url = (os.environ.get(f"{variables}_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
     try:
         parts = urlsplit(url)
         fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.split() == [url]
@@ -195,24 +207,26 @@ def _base_url() -> str:
         fine = False
     if not fine or "@" in parts.netloc or parts.query or parts.fragment:
         raise WorkbenchError(
-            "OPENAI_BASE_URL must look like https://host:port/v1, without user name, password or query; the key goes into OPENAI_API_KEY"
+            f"{variables}_BASE_URL must look like https://host:port/v1, without user name, password or query; "
+            f"the key goes into {variables}_API_KEY"
         )
     return url
 
 
-def _key() -> str:
-    """Read OPENAI_API_KEY; it goes into the client and nowhere else."""
-    key = os.environ.get("OPENAI_API_KEY", "")
+def _key(variables: str) -> str:
+    """Read the key; it goes into the client and nowhere else."""
+    key = os.environ.get(f"{variables}_API_KEY", "")
     if not key:
-        raise WorkbenchError("OPENAI_API_KEY is not set; export it (any text for a local server that asks for no key)")
+        raise WorkbenchError(f"{variables}_API_KEY is not set; export it (any text for a local server that asks for no key)")
     if not key.isascii() or key.split() != [key]:
-        raise WorkbenchError("OPENAI_API_KEY holds a space, a line break or a letter outside ASCII; no key does, set it again")
+        raise WorkbenchError(f"{variables}_API_KEY holds a space, a line break or a letter outside ASCII; no key does, set it again")
     return key
 
 
 def _hide_key(record: logging.LogRecord) -> bool:
-    """Take the key out of what the HTTP libraries log: reply headers, and the words after the status."""
-    key = os.environ.get("OPENAI_API_KEY")
-    if key and key in (message := record.getMessage()):
-        record.msg, record.args = message.replace(key, "[key]"), ()
+    """Take the keys out of what the HTTP libraries log: reply headers, and the words after the status."""
+    for variables in (OWN, JUDGE):
+        key = os.environ.get(f"{variables}_API_KEY")
+        if key and key in (message := record.getMessage()):
+            record.msg, record.args = message.replace(key, "[key]"), ()
     return True

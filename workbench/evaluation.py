@@ -56,6 +56,8 @@ class RunResult:
     answers: tuple[Mapping[str, Any], ...] = ()  # one for each question answered
     details: Mapping[str, Any] = field(default_factory=dict)
     failures: tuple[Mapping[str, Any], ...] = ()
+    causes: tuple[str, ...] = ()  # of diagnosis.CAUSES, for each question; "" where it was not diagnosed, none at all where nothing was
+    cases: tuple[Mapping[str, Any], ...] = ()  # up to three questions of each cause in full
     audit: tuple[Check, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     cache: Mapping[str, int] = field(default_factory=dict)
@@ -96,6 +98,8 @@ class RunResult:
             asked={metric: mask[rows] for metric, mask in self.asked.items()},
             answers=tuple(answer for answer in self.answers if answer["id"] in ids),
             failures=tuple(failure for failure in self.failures if failure["id"] in ids),
+            causes=tuple(self.causes[row] for row in rows if self.causes),
+            cases=tuple(case for case in self.cases if case["id"] in ids),
         )
 
     def unscored(self, metric: str) -> int:
@@ -126,6 +130,8 @@ class RunResult:
             "data": dict(self.data),
             "details": dict(self.details),
             "failures": [dict(failure) for failure in self.failures],
+            "causes": list(self.causes),
+            "cases": [dict(case) for case in self.cases],
             "audit": [asdict(check) for check in self.audit],
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
             "cache": dict(self.cache),
@@ -153,6 +159,8 @@ class RunResult:
                 answers=tuple(record["answers"]),
                 details=record["details"],
                 failures=tuple(record["failures"]),
+                causes=tuple(record["causes"]),
+                cases=tuple(record["cases"]),
                 audit=tuple(Check(**check) for check in record["audit"]),
                 timings=record["timings"],
                 cache=record["cache"],
@@ -160,7 +168,7 @@ class RunResult:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WorkbenchError(f"not a complete result record: {error!r}") from None
-        lists = (*scores.values(), *result.asked.values(), result.clusters, *([result.parts] if result.parts else []))
+        lists = (*scores.values(), *result.asked.values(), result.clusters, *filter(None, (result.parts, result.causes)))
         if any(len(values) != len(result.example_ids) for values in lists):
             raise WorkbenchError("not a complete result record: scores and questions differ in number")
         return result

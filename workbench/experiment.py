@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
 from workbench.audit_training import audit_training
 from workbench.cache import Cache, CacheCounts
-from workbench.datatypes import Example, Hit, WorkbenchError
+from workbench.datatypes import Answer, Example, Hit, WorkbenchError
+from workbench.diagnosis import diagnose
 from workbench.evaluation import Check, RunResult, ann_recall, package_versions, score, spread, worst_questions
 from workbench.evaluation_answers import answer_details, answer_record
 from workbench.experiment_build import Models, Parts, build_pipeline, build_retrieval, check_parts, resolve
@@ -46,6 +47,7 @@ class Scores:
     checks: tuple[Check, ...]
     records: tuple[Mapping[str, Any], ...] = ()  # failures of retrieval, or answers
     details: Mapping[str, Any] | None = None
+    answers: Mapping[int, Answer] = field(default_factory=dict)  # row of the question -> answer
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,17 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
     answers = Scores({}, {}, ())
     if answered:
         with _timed(timings, "answer"):
-            pipeline = build_pipeline(parts, prepared, models)
-            answers = _score_answers(replace(parts, pipeline=pipeline), prepared, retrieval.found, answered)
+            # the judge too before any answer: a missing key or a bad label file must not cost them
+            parts = replace(parts, judge=models.judge(settings), pipeline=build_pipeline(parts, prepared, models))
+            answers = _score_answers(parts, prepared, retrieval.found, answered)
+    values, dataset = {**scores.values, **answers.values}, prepared.dataset
+    causes, cases = diagnose(settings, dataset, parts.chunks, prepared.tables, retrieval.found, answers.answers, values, prepared.language)
     return RunResult(
         settings=settings,
-        example_ids=tuple(example.id for example in prepared.dataset.examples),
+        example_ids=tuple(example.id for example in dataset.examples),
         clusters=prepared.clusters,
         parts=prepared.parts,
-        scores={**scores.values, **answers.values},
+        scores=values,
         data=describe_data(prepared),
         asked={**scores.asked, **answers.asked},
         answers=answers.records,
@@ -103,10 +108,12 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
             "embedder_precision": getattr(_inner(parts.embedder, "embedder"), "precision", None),
             "reranker_precision": getattr(_reranker(parts), "precision", None),
             **(scores.details or {}),
-            "answers": answers.details,
+            **(answers.details or {"answers": None, "judge": None}),
         },
         failures=scores.records,
-        audit=(*scores.checks, *audit_training(settings, prepared.dataset), *answers.checks),
+        causes=causes,
+        cases=cases,
+        audit=(*scores.checks, *audit_training(settings, dataset), *answers.checks),
         timings=timings,
         cache=vars(cache.counts) if cache else {},
         versions=package_versions(),
@@ -116,7 +123,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
 def _retrieval_key(settings: Settings) -> str:
     """Return what decides the hits: all settings but those of the answers, though the drawn questions and their budget count."""
     same = {name: Settings.model_fields[name].default for name in ANSWER_FIELDS if name not in ("answers", "answer_budget")}
-    options = {part: knobs for part, knobs in settings.options.items() if part != "generator"}
+    options = {part: knobs for part, knobs in settings.options.items() if part not in ("generator", "judge")}
     if split_spec(settings.retriever)[0] not in DENSE_RETRIEVERS:
         same["embedder"] = NONE  # it chooses shots only
     return settings.replace(**same, generator="auto" if settings.generator != NONE else NONE, options=options).canonical()
@@ -215,6 +222,12 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
     values, asked = score_answers(examples, answers, prepared.language, parts.pipeline.prompt.citations)
     records = tuple(answer_record(example, answer) for example, answer in zip(examples, answers, strict=True))
     details = answer_details(records) | {"left_out": _left_out(settings, prepared)}
+    judged = None
+    if parts.judge:
+        clusters = dict(zip((example.id for example in prepared.dataset.examples), prepared.clusters, strict=True))
+        whole = settings.split == "all" and not settings.limit
+        judged, records = parts.judge.assess(examples, answers, records, clusters, whole)
+        values, asked = {**values, **judged.scores}, {**asked, **judged.asked}
     generator = _inner(parts.pipeline.generator, "generator")
     model = getattr(generator, "model", None)
     return Scores(
@@ -222,9 +235,13 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
         {metric: spread(mask, rows, size) == 1 for metric, mask in asked.items()},
         audit_answers(details, prepared.language, model if isinstance(model, LocalModel) else None),
         records,
-        details
-        | {"generator_precision": getattr(generator, "precision", None), "prompt": parts.pipeline.prompt.fingerprint[:12]}
-        | {"rules": fingerprint([rule.model_dump() for rule in parts.pipeline.rules])[:12] if parts.pipeline.rules else None},
+        {
+            "judge": judged.details if judged else None,
+            "answers": details
+            | {"generator_precision": getattr(generator, "precision", None), "prompt": parts.pipeline.prompt.fingerprint[:12]}
+            | {"rules": fingerprint([rule.model_dump() for rule in parts.pipeline.rules])[:12] if parts.pipeline.rules else None},
+        },
+        dict(zip(rows, answers, strict=True)),
     )
 
 

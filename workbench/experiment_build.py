@@ -19,6 +19,8 @@ from workbench.evaluation import rank_cutoffs
 from workbench.experiment_data import NONE, Prepared
 from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES
+from workbench.judging import JUDGES, Judge, check_judge, create_judge
+from workbench.judging_labels import read_labels
 from workbench.pipeline import Pipeline
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate, resolve_prompt
@@ -31,7 +33,7 @@ from workbench.storage import canonical_json
 
 DEFAULT_EMBEDDERS = {"en": "st:sentence-transformers/all-MiniLM-L6-v2", "ko": "st:intfloat/multilingual-e5-small"}
 DEFAULT_GENERATORS = {"en": "hf:HuggingFaceTB/SmolLM2-135M-Instruct", "ko": "hf:google/gemma-3-270m"}
-OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "reranker", "generator")
+OPTION_PARTS = ("chunker", "embedder", "index", "retriever", "reranker", "generator", "judge")
 EMBEDDED_SELECTIONS = ("similar", "diverse")  # of shots
 ANSWER_BUDGET = 512
 
@@ -47,10 +49,11 @@ class Parts:
     embedder: CachedEmbedder | Embedder | None
     retriever: Retriever
     pipeline: Pipeline | None
+    judge: Judge | None = None
 
 
 def check_parts(settings: Settings) -> None:
-    """Raise WorkbenchError for a part name or an option group that does not exist; loads nothing."""
+    """Raise WorkbenchError for a part name or an option group that does not exist, or a judge of its own answers; loads nothing."""
     choices = {
         "chunker": list(CHUNKERS),
         "embedder": [*EMBEDDERS, "auto", NONE],
@@ -58,6 +61,7 @@ def check_parts(settings: Settings) -> None:
         "index": [*INDEXES, NONE],
         "reranker": [*RERANKERS, NONE],
         "generator": [*GENERATORS, "auto", NONE],
+        "judge": [*JUDGES, NONE],
     }
     for kind, known in choices.items():
         name, _ = split_spec(getattr(settings, kind))
@@ -66,6 +70,7 @@ def check_parts(settings: Settings) -> None:
     for part in settings.options:
         if part not in OPTION_PARTS:
             raise unknown("options for", part, OPTION_PARTS)
+    check_judge(settings.judge, settings.generator)
 
 
 def resolve(settings: Settings, prepared: Prepared) -> Settings:
@@ -80,7 +85,7 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
     shown = not silent and settings.shot_count > 0
     embeds = dense or (shown and settings.shot_selection in EMBEDDED_SELECTIONS)
     unused = {part for part, used in (("embedder", embeds), ("index", dense)) if not used}
-    parts = {"generator": not silent, "reranker": settings.reranker != NONE}
+    parts = {"generator": not silent, "reranker": settings.reranker != NONE, "judge": settings.judge != NONE}
     idle = unused | {part for part, used in parts.items() if not used}
     changes: dict[str, Any] = {"options": {part: knobs for part, knobs in settings.options.items() if knobs and part not in idle}}
     if split_spec(settings.chunker)[0] == "whole":
@@ -101,10 +106,11 @@ def resolve(settings: Settings, prepared: Prepared) -> Settings:
         changes |= {name: Settings.model_fields[name].default for name in ANSWER_FIELDS}
     elif settings.generator == "auto":
         changes["generator"] = DEFAULT_GENERATORS.get(prepared.language, DEFAULT_GENERATORS["ko"])
+        check_judge(settings.judge, changes["generator"])
     if not silent:
         changes |= {"prompt": resolve_prompt(settings.prompt, prepared.language), "answer_budget": settings.answer_budget or fitting}
     gold = prepared.scored.document_gold
-    known = metrics.metric_names(rank_cutoffs(settings.top_k), settings.budgets, gold, answers=not silent)
+    known = metrics.metric_names(rank_cutoffs(settings.top_k), settings.budgets, gold, not silent, settings.judge != NONE)
     if settings.primary == "auto":
         retrieval = f"ndcg@{min(10, settings.top_k)}" if gold else f"{metrics.BUDGET_METRIC}@{fitting}t"
         answered = "answer_f1" if any(example.answers for example in prepared.dataset.examples) else "refusal_recall"
@@ -142,6 +148,17 @@ class Models:
     def generator(self, settings: Settings) -> CachedGenerator | Generator:
         """Return the generator."""
         return self._same("generator", settings.generator, settings.options.get("generator", {}), create_generator, CachedGenerator)
+
+    def judge(self, settings: Settings) -> Judge | None:
+        """Return the judge with its labels, None where answers are not judged; build it first, so that a missing key costs no answers."""
+        if settings.judge == NONE:
+            return None
+        options = {"seed": settings.seed, **settings.options.get("judge", {})}
+        labels = options.pop("labels", "")
+        if not isinstance(labels, str):
+            raise WorkbenchError(f"judge.labels {labels!r} must be the name of a file")
+        found = read_labels(locate(labels, "labels")) if labels else ()
+        return Judge(self._same("judge", settings.judge, options, create_judge, CachedGenerator), tuple(found))
 
 
 def build(settings: Settings, prepared: Prepared, models: Models) -> Parts:

@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench import registry
 from workbench.datatypes import Completion, Conversation
-from workbench.endpoint import Endpoint, EndpointError, NotAskedError
+from workbench.endpoint import OWN, Endpoint, EndpointError, NotAskedError
 from workbench.generation import check_number
 
 FAILURES_IN_A_ROW = 5  # conversations, then the rest is not asked
@@ -37,6 +37,7 @@ class OpenAIGenerator:
     def __init__(
         self,
         argument: str,
+        variables: str = OWN,
         *,
         max_new_tokens: int = 256,
         temperature: float | None = 0.0,
@@ -69,7 +70,7 @@ class OpenAIGenerator:
             "seed": seed,
         }
         self.concurrency = concurrency
-        self._endpoint = Endpoint(argument, timeout)
+        self._endpoint = Endpoint(argument, timeout, variables)
         self._gate = _Gate(max_calls, max_seconds)
 
     @property
@@ -203,7 +204,7 @@ class OpenAIGenerator:
         return Completion(unicodedata.normalize("NFC", content), finish, prompt_tokens, completion_tokens, seconds)
 
     def _fault(self, what: str, own: bool = False) -> EndpointError:
-        return EndpointError(f"{self._endpoint.server} {what}", own=own)
+        return EndpointError(self._endpoint.named(f"{self._endpoint.server} {what}"), own=own)
 
 
 class _Gate:

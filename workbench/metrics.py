@@ -18,7 +18,9 @@ from workbench.tokens import TokenTable
 
 RANK_METRICS = ("recall", "hit", "precision", "mrr", "map", "ndcg", "token_precision", "token_iou")
 BUDGET_METRIC = "evidence_recall"
-ANSWER_METRICS = ("answer_em", "answer_f1", "chrf", "citation", "groundedness", "refusal_precision", "refusal_recall", "format_validity")
+TEXT_METRICS = ("answer_em", "answer_f1", "chrf", "citation", "groundedness", "refusal_precision", "refusal_recall", "format_validity")
+JUDGE_METRICS = ("judge_correctness", "judge_groundedness")
+ANSWER_METRICS = (*TEXT_METRICS, *JUDGE_METRICS)
 
 
 def touches(span: Span, unit: Sequence[Span]) -> bool:
@@ -151,11 +153,11 @@ def merge(spans: Iterable[Span]) -> dict[str, list[tuple[int, int]]]:
     return merged
 
 
-def metric_names(ks: Sequence[int], budgets: Sequence[int], document_gold: bool, answers: bool = False) -> list[str]:
-    """List the names of all metrics that a run yields, in column order; `answers` says that answers are generated."""
+def metric_names(ks: Sequence[int], budgets: Sequence[int], document_gold: bool, answers: bool = False, judged: bool = False) -> list[str]:
+    """List the names of all metrics that a run yields, in column order: those of answers where some are generated, and judged."""
     names = [] if document_gold else [f"{BUDGET_METRIC}@{budget}t" for budget in budgets]
     names += [f"{metric}@{k}" for metric in RANK_METRICS for k in ks]
-    return [*names, *ANSWER_METRICS] if answers else names
+    return [*names, *TEXT_METRICS * answers, *JUDGE_METRICS * judged]
 
 
 def check_metric(name: str, known: Sequence[str]) -> str:
@@ -163,6 +165,8 @@ def check_metric(name: str, known: Sequence[str]) -> str:
     if name not in known:
         if re.fullmatch(rf"{BUDGET_METRIC}@\d+t", name) and not any(item.startswith(BUDGET_METRIC) for item in known):
             raise WorkbenchError(f"{name} needs evidence spans; this data set's gold is whole documents, so use e.g. ndcg@10")
+        if name in JUDGE_METRICS:
+            raise WorkbenchError(f"{name} needs a judge (--judge openai:MODEL)")
         if name in ANSWER_METRICS:
             raise WorkbenchError(f"{name} scores answers; answer metrics need a generator (--generator hf:MODEL)")
         raise unknown("metric", name, known)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.datatypes import Answer, Example, Passage, WorkbenchError
-from workbench.metrics import ANSWER_METRICS, touches
+from workbench.metrics import TEXT_METRICS, touches
 from workbench.pipeline_postprocess import without_citations
 from workbench.text import TOKENISERS
 
@@ -140,8 +140,8 @@ def score_answers(
     """Return metric -> scores (questions,), NaN where unscored, and metric -> mask (questions,) of the questions it is asked of."""
     if [example.id for example in examples] != [answer.example_id for answer in answers]:
         raise WorkbenchError(f"{len(answers)} answers do not belong to the {len(examples)} questions in their order")
-    scores = {metric: np.full(len(examples), math.nan) for metric in ANSWER_METRICS}
-    asked = {metric: np.zeros(len(examples), dtype=bool) for metric in ANSWER_METRICS}
+    scores = {metric: np.full(len(examples), math.nan) for metric in TEXT_METRICS}
+    asked = {metric: np.zeros(len(examples), dtype=bool) for metric in TEXT_METRICS}
     for row, (example, answer) in enumerate(zip(examples, answers, strict=True)):
         for metric, value in score_answer(example, answer, language, citations).items():
             scores[metric][row], asked[metric][row] = value, True

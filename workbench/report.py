@@ -66,11 +66,18 @@ def check_comparable(results: Sequence[RunResult]) -> None:
             )
 
 
-def compare(results: Sequence[RunResult], metric: str | None = None, baseline: str | None = None, seed: int = 0) -> Comparison:
+def compare(
+    results: Sequence[RunResult],
+    metric: str | None = None,
+    baseline: str | None = None,
+    seed: int = 0,
+    prices: Mapping[str, float] | None = None,
+) -> Comparison:
     """Compare results question by question on one metric (default: their primary).
 
     `baseline` is a config id, default the first result. Differences to it are simultaneous over all candidates (max-T); the tied set comes
-    from max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict.
+    from max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict. The
+    verdict names the cheapest of the tied set, at these prices (`report_costs.cheapest`).
     """
     check_comparable(results)
     metric = metric or results[0].settings.primary
@@ -106,7 +113,7 @@ def compare(results: Sequence[RunResult], metric: str | None = None, baseline: s
     controls = _controls(results, metric)
     rows = tuple(Row(results[i], names[i], intervals[i], against_base.get((i, base)), i in tied, i == order[0], controls[i]) for i in order)
     lost = float((wanted.sum() - kept.sum()) / wanted.sum())
-    sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost)
+    sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost, prices)
     return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), lost, sentence)
 
 
@@ -161,7 +168,9 @@ def _tied(differences: Mapping[tuple[int, int], stats.Interval], best: int) -> s
     return {best} | {column for pair in differences if best in pair and pair not in shown for column in pair}
 
 
-def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, clusters: int, lost: float) -> str:
+def _verdict(
+    rows: Sequence[Row], metric: str, baseline: str, questions: int, clusters: int, lost: float, prices: Mapping[str, float] | None
+) -> str:
     head = f"{metric}, {questions} question{'s' * (questions != 1)} in {clusters} document group{'s' * (clusters != 1)}: "
     best = rows[0]
     if lost > MAX_LOST:
@@ -179,7 +188,7 @@ def _verdict(rows: Sequence[Row], metric: str, baseline: str, questions: int, cl
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        words += cheapest([(row.label, row.result) for row in (best, *ties) if best.control or not row.control], metric)[1]
+        words += cheapest([(row.label, row.result) for row in (best, *ties) if best.control or not row.control], metric, prices)[1]
     if best.difference is not None:
         words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
     else:

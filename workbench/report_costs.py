@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
+from workbench.registry import unknown
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Describe one kind of cost: its value for a result (None where it is not known), and how to write it."""
+    """Describe one kind of cost: its name in `prices`, its value for a result (None where it is not known), and how to write it."""
 
+    key: str
     value: Callable[[RunResult], float | None]
     words: str  # "needs the fewest tokens"
     form: str  # "{} a question"
+    advice: str  # where the value comes from
 
 
 def tokens(result: RunResult) -> float | None:
@@ -31,12 +37,25 @@ def megabytes(result: RunResult) -> float | None:
     return None if size is None else size / 1e6
 
 
-COSTS: Mapping[str, Cost] = {
-    "tokens a question": Cost(tokens, "needs the fewest tokens", "{} a question, prompt and answer"),
-    "ms a query": Cost(lambda result: result.timings.get("query_median_ms"), "is the fastest", "{} ms a query"),
-    "chunks": Cost(lambda result: result.details.get("chunks"), "needs the smallest index", "{} chunks"),
-    "index MB": Cost(megabytes, "needs the smallest index", "{} MB"),
+COSTS: Mapping[str, Cost] = {  # by their words in tables and plots
+    "tokens a question": Cost(
+        "tokens",
+        tokens,
+        "needs the fewest tokens",
+        "{} a question, prompt and answer",
+        "run it with a generator that counts its tokens",
+    ),
+    "ms a query": Cost(
+        "latency_ms",
+        lambda result: result.timings.get("query_median_ms"),
+        "is the fastest",
+        "{} ms a query",
+        "measure it with experiment_latency.with_latency, as notebook 02 does",
+    ),
+    "chunks": Cost("chunks", lambda result: result.details.get("chunks"), "has the fewest chunks", "{}", "run it again"),
+    "index MB": Cost("index_mb", megabytes, "needs the smallest index", "{} MB", "run it again"),
 }
+PRICED: Mapping[str, Cost] = {cost.key: cost for cost in COSTS.values()}
 
 
 def figures(value: float) -> str:
@@ -47,19 +66,73 @@ def figures(value: float) -> str:
 def deciding(results: Sequence[RunResult], metric: str) -> str | None:
     """Name the cost that tells these results apart: for answers of one generator their tokens, else time where probed, else the index."""
     answers = metric in ANSWER_METRICS and len({result.settings.generator for result in results}) == 1
-    for name in (*(("tokens a question",) if answers else ()), "ms a query", "chunks", "index MB"):
+    for name in (*(("tokens a question",) if answers else ()), "ms a query", "index MB", "chunks"):
         values = [COSTS[name].value(result) for result in results]
         if None not in values and len(set(values)) > 1:
             return name
     return None
 
 
-def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str) -> tuple[int, str]:
-    """Return the place of the cheapest of labelled candidates, and a sentence about it; place 0 and "" where nothing tells them apart."""
-    name = deciding([result for _, result in candidates], metric)
-    if name is None:
+def check_prices(prices: Mapping[str, Any]) -> dict[str, float]:
+    """Return the prices as numbers; raise WorkbenchError for an unknown cost, or a price that is no finite number of at least 0."""
+    for name, price in prices.items():
+        if name not in PRICED:
+            raise unknown("cost in prices:", str(name), PRICED)
+        if isinstance(price, str):
+            raise WorkbenchError(f"prices.{name} {price!r} is a text; write a number such as 0.0000002 or 2.0e-7 (YAML reads 2e-7 as text)")
+        if isinstance(price, bool) or not isinstance(price, (int, float)) or not 0 <= price < math.inf:
+            raise WorkbenchError(f"prices.{name} {price!r} must be a finite number of at least 0: the price of one unit, for each question")
+    return {name: float(price) for name, price in prices.items()}
+
+
+def money(result: RunResult, prices: Mapping[str, float], name: str = "") -> float:
+    """Return what a question costs at these prices, in their currency; `name` is what an error calls the result (its config id).
+
+    Raise WorkbenchError where a cost is not known that has a price above 0.
+    """
+    total = 0.0
+    for key, price in check_prices(prices).items():
+        value = PRICED[key].value(result)
+        if price and value is None:
+            who, advice = name or result.config_id, PRICED[key].advice
+            raise WorkbenchError(f"{key} of {who} is not known, so it has no price: {advice}, or take {key} out of the prices")
+        total += price * (value or 0.0)
+    return total
+
+
+def cost_per_1000(result: RunResult, prices: Mapping[str, float] | None = None) -> dict[str, float | None]:
+    """Return tokens, money and seconds of 1,000 questions, each None where it is not known (money: where no cost has a price).
+
+    Seconds are those of the generator, one question after the other, as first measured; without answers those of the probed query.
+    """
+    spent = tokens(result)
+    answers = result.details.get("answers") or {}
+    probed = result.timings.get("query_median_ms")
+    seconds = answers.get("seconds") if answers else None if probed is None else probed / 1000
+    priced = {key: price for key, price in check_prices(prices or {}).items() if price}
+    known = priced and all(PRICED[key].value(result) is not None for key in priced)
+    return {
+        "tokens": None if spent is None else 1000 * spent,
+        "money": 1000 * money(result, priced) if known else None,
+        "seconds": None if seconds is None else 1000 * seconds,
+    }
+
+
+def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str, prices: Mapping[str, float] | None = None) -> tuple[int, str]:
+    """Return the place of the cheapest of labelled candidates, and a sentence about it; place 0 and "" where nothing tells them apart.
+
+    With prices that is the lowest sum of price x cost, else the lowest cost of the kind that `deciding` names. Raise WorkbenchError where
+    several are priced and a priced cost of one is not known.
+    """
+    if prices and len(candidates) > 1:
+        values = [1000 * money(result, prices, label) for label, result in candidates]
+        words, form = "is the cheapest", "{} for 1,000 questions at the prices given"
+    else:
+        name = deciding([result for _, result in candidates], metric)
+        cost = COSTS[name] if name else None
+        values = [(cost.value(result) or 0.0) if cost else 0.0 for _, result in candidates]
+        words, form = (cost.words, cost.form) if cost else ("", "")
+    if len(set(values)) < 2:
         return 0, ""
-    cost = COSTS[name]
-    values = [cost.value(result) or 0.0 for _, result in candidates]
     place = min(range(len(candidates)), key=lambda at: (values[at], candidates[at][0]))
-    return place, f"Of these, {candidates[place][0]} {cost.words} ({cost.form.format(figures(values[place]))}). "
+    return place, f"Of these, {candidates[place][0]} {words} ({form.format(figures(values[place]))}). "

@@ -1,15 +1,22 @@
-"""Write the tables of a sweep: leaderboard.csv (scores only, so equal results give equal bytes) and timings.csv."""
+"""Write the files of a sweep: leaderboard.csv (scores only, so equal results give equal bytes), timings.csv, and winner.yaml."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from workbench.evaluation import RunResult
+from workbench.report import format_interval
 from workbench.report_labels import varying
-from workbench.storage import write_csv
+from workbench.report_winner import Decision
+from workbench.storage import write_csv, write_text
+
+MARK = "# Chosen by "  # how each winner.yaml starts
 
 
 def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -61,6 +68,42 @@ def write_timings(path: Path, results: Sequence[RunResult]) -> Path:
         rows.append(row | ({"seconds_per_answer": result.details["answers"]["seconds"]} if result.answers else {}))
     answered = ["seconds_per_answer"] * any(result.answers for result in results)
     return write_csv(path, ["config_id", *stages, *(f"cache_{name}" for name in counts), *answered], rows)
+
+
+def write_winners(folder: Path, decisions: Mapping[str, Decision], title: str, alone: bool) -> list[Path]:
+    """Write the settings chosen for each data set: winner.yaml where it is the only one, else winner-NAME.yaml; remove older ones.
+
+    `workbench evaluate --settings FILE` accepts each as it is.
+    """
+    names: dict[str, Decision] = {}
+    for name, decision in decisions.items():
+        slug = re.sub(r"[^\w.-]+", "-", re.split(r"[/\\]", name)[-1]).strip("-.")[:60]
+        free = (f"winner-{slug}{number}.yaml" for number in ("", *(f"-{count}" for count in range(2, len(decisions) + 1))))
+        names["winner.yaml" if alone else next(file for file in free if file not in names)] = decision
+    for old in (folder / "winner.yaml", *folder.glob("winner-*.yaml")):
+        if old.name not in names and old.is_file() and old.read_bytes().startswith(MARK.encode()):
+            old.unlink()
+    return [write_text(folder / file, _winner(decision, title)) for file, decision in names.items()]
+
+
+def _winner(decision: Decision, title: str) -> str:
+    result = decision.recommended
+    settings, everywhere = result.settings, result.interval(decision.metric)
+    score = f"{decision.metric} {format_interval(everywhere)} on all {everywhere.n} questions, not confirmed on others"
+    if decision.confirmation:
+        row = next(row for row in decision.confirmation.rows if row.result.config_id == settings.config_id)
+        score = (
+            f"{decision.metric} {format_interval(row.interval)} on the {row.interval.n} questions that did not choose it, "
+            f"{format_interval(everywhere)} on all {everywhere.n}"
+        )
+    if seeds := result.details.get("seeds"):
+        score += f"; means over seeds {', '.join(map(str, seeds))}, of which this file has the first"
+    label = decision.label if decision.held else f"{decision.baseline_label}, the baseline, because {decision.label} did not hold"
+    head = (f"{title} for {settings.dataset}: {label}", score, f"config id {settings.config_id}")
+    # a line break in a name would end its comment
+    comments = MARK + "\n# ".join("".join(sign if sign.isprintable() else " " for sign in line) for line in head)
+    readable = settings.canonical().isprintable()  # unescaped, U+0085 would be read as a line break
+    return comments + "\n" + yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=readable, width=1000)
 
 
 def _plain(value: Any) -> Any:

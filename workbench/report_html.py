@@ -10,7 +10,7 @@ import hashlib
 import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,20 @@ import yaml
 from workbench import report
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
+from workbench.fonts import embedded_hangul
 from workbench.registry import unknown
 from workbench.report import Comparison
 from workbench.report_answers import answers, retrieved_alike, same_retrieval
+from workbench.report_audit import audit, explanations_html
+from workbench.report_costs import deciding
+from workbench.report_diagnosis import diagnosis
+from workbench.report_effects import effects, merge_seeds, seeds
+from workbench.report_memo import memo_html, memo_title
+from workbench.report_pareto import pareto_figure
 from workbench.report_svg import budget_plot, budgets, choose_curves, interval_figure, own
-from workbench.report_tables import audit, failures, fixed_k, leaderboard, plain, table
-from workbench.report_words import asked_groups, headline, limits, reading
+from workbench.report_tables import failures, fixed_k, leaderboard, plain, table
+from workbench.report_winner import Decision, decide
+from workbench.report_words import asked_groups, headline, reading
 from workbench.storage import write_text
 
 
@@ -36,7 +44,9 @@ class Part:
     name: str
     results: list[RunResult]
     comparison: Comparison | None
+    decision: Decision | None = None
     problem: str = ""
+    runs: Sequence[RunResult] = ()  # before the seeds of a configuration became one result
 
     @property
     def language(self) -> str:
@@ -52,18 +62,21 @@ def write_html(
     command: str = "",
     baseline: Mapping[str, str] | None = None,
     failed: Sequence[Mapping[str, Any]] = (),
+    prices: Mapping[str, float] | None = None,
 ) -> Path:
     """Write the report of these results; the same results give the same bytes.
 
-    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds "point" and "error" of each run without.
+    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds "point" and "error" of each run without;
+    `prices` are those of `report_winner.decide`. Several seeds of a configuration become one candidate.
     Raise WorkbenchError when there is nothing to report or a baseline does not exist.
     """
     if not results and not failed:
         raise WorkbenchError("nothing to report: no results and no failed runs")
-    return write_text(path, render(_parts(results, baseline or {}), title, command, failed))
+    return write_text(path, render(divide(results, baseline or {}, prices), title, command, failed, prices))
 
 
-def _parts(results: Sequence[RunResult], baseline: Mapping[str, str]) -> list[Part]:
+def divide(results: Sequence[RunResult], baseline: Mapping[str, str], prices: Mapping[str, float] | None = None) -> list[Part]:
+    """Return the parts of a report, one for each data set: compared, and decided where that is possible."""
     groups = report.by_dataset(results)
     for name, config_id in baseline.items():
         if name not in groups:
@@ -73,30 +86,37 @@ def _parts(results: Sequence[RunResult], baseline: Mapping[str, str]) -> list[Pa
             raise unknown(f"baseline of {name}:", config_id, ids)
     parts = []
     for number, (name, members) in enumerate(groups.items(), start=1):
+        part = Part(f"data-{number}", name, members, None, runs=members)
         try:
-            comparison = report.compare(members, baseline=baseline.get(name))
-            parts.append(Part(f"data-{number}", name, members, comparison if comparison.questions else None, comparison.verdict))
+            part = replace(part, results=merge_seeds(members))
+            comparison = report.compare(part.results, baseline=baseline.get(name), prices=prices)
+            part = replace(part, comparison=comparison if comparison.questions else None, problem=comparison.verdict)
+            if errors := report.audit_errors(members):
+                raise WorkbenchError(f"an audit check failed: {errors[0]}")
+            part = replace(part, decision=decide(part.results, baseline=baseline.get(name), prices=prices))
         except WorkbenchError as error:
-            parts.append(Part(f"data-{number}", name, members, None, str(error)))
+            part = replace(part, problem=str(error))
+        parts.append(part)
     return parts
 
 
-def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]]) -> str:
+def render(
+    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
+) -> str:
     """Return the whole page."""
     style, script = (
         importlib.resources.files("workbench").joinpath("templates", name).read_text("utf-8") for name in ("report.css", "report.js")
     )
-    policy = f"default-src 'none'; img-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'"
     counts = "; ".join(f"{len(part.results)} configuration{'s' * (len(part.results) != 1)} on {part.name}" for part in parts)
     body = [f"<header><h1>{own(title)}</h1><p>{own(counts or 'No run has a result')}.</p></header><main>"]
     if len(parts) > 1:
         items = []
         for part in parts:
             alarm = '<strong class="level-error">Audit error.</strong> ' if report.audit_errors(part.results) else ""
-            words = headline(part.comparison) if part.comparison else part.problem
+            words = memo_title(part.decision) if part.decision else part.problem
             items.append(f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(words)}</li>')
         body.append(f'<ul class="summary">{"".join(items)}</ul>')
-    body += [_data_set(part) for part in parts]
+    body += [_data_set(part, prices) for part in parts]
     if failed:
         rows = []
         for run in failed:
@@ -107,12 +127,14 @@ def render(parts: Sequence[Part], title: str, command: str, failed: Sequence[Map
         body.append(f"<section><h2>Runs that failed</h2><p>{len(failed)} without a result; no comparison above contains them.</p>")
         body.append(table("", '<tr><th scope="col">run</th><th scope="col">error</th></tr>', rows, "Runs that failed") + "</section>")
     body += [_reproduction(parts, command), _reading(parts) if parts else "", "</main>"]
+    content = "\n".join(block for block in body if block)
+    style = embedded_hangul(title + content) + style
+    policy = f"default-src 'none'; img-src data:; font-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
         f'<link rel="icon" href="data:,"><title>{own(title)}</title><style>{style}</style>'
     )
-    content = "\n".join(block for block in body if block)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{content}\n<script>{script}</script></body></html>\n'
 
 
@@ -120,13 +142,14 @@ def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _data_set(part: Part) -> str:
+def _data_set(part: Part, prices: Mapping[str, float] | None) -> str:
     blocks = [f'<section id="{part.anchor}"><h2>{own(part.name)}</h2>', _audit_banner(part.results)]
     if part.comparison is None:
         blocks.append(f'<div class="notice error"><strong>No comparison.</strong> {own(part.problem)}</div>{_facts(part)}')
         return "\n".join([*blocks, answers(part.results, None, part.anchor, part.language), audit(part.results), "</section>"])
     comparison = part.comparison
-    blocks.append(f'<p class="eyebrow">Verdict</p><p class="headline">{own(headline(comparison))}</p><p>{own(comparison.verdict)}</p>')
+    blocks.append(memo_html(part.decision, part.problem, part.results, prices, part.anchor))
+    blocks.append(f"<h3>All candidates on all questions</h3><p><strong>{own(headline(comparison))}.</strong> {own(comparison.verdict)}</p>")
     compared = len(comparison.rows) > 1 and comparison.clusters > 1
     controls = [row.label for row in comparison.rows if compared and row.control and row.tied]
     if controls:
@@ -137,10 +160,11 @@ def _data_set(part: Part) -> str:
     blocks.append(interval_figure(comparison, f"{part.anchor}-scores"))
     alike = same_retrieval(part.results)
     blocks.append(retrieved_alike(part.results) if alike else _curves(part, comparison))
-    blocks += [leaderboard(part.results, comparison), "" if alike else fixed_k(part.results, comparison)]
-    blocks.append(answers(part.results, comparison, part.anchor, part.language))
+    blocks += [leaderboard(part.results, comparison), "" if alike else fixed_k(part.results, comparison), _tradeoff(part, comparison)]
+    blocks += [effects(part.results, comparison), seeds(part.runs, comparison.metric)]
+    blocks += [answers(part.results, comparison, part.anchor, part.language)]
     best = comparison.rows[0]
-    blocks += [failures(best.result, best.label, part.language), audit(part.results)]
+    blocks += [diagnosis(part.results, comparison, part.language), failures(best.result, best.label, part.language), audit(part.results)]
     return "\n".join([*filter(None, blocks), "</section>"])
 
 
@@ -153,6 +177,13 @@ def _curves(part: Part, comparison: Comparison) -> str:
     drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
     note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
     return f"<h3>Evidence found as the context grows</h3><figure>{drawing}<figcaption>{note}</figcaption></figure>"
+
+
+def _tradeoff(part: Part, comparison: Comparison) -> str:
+    """Return the score against the cost that tells the candidates apart, "" where none does."""
+    cost = deciding([row.result for row in comparison.rows if not row.control], comparison.metric)
+    drawing = pareto_figure(comparison, cost, f"{part.anchor}-cost") if cost else ""
+    return f"<h3>Score against cost</h3>{drawing}" if drawing else ""
 
 
 def _audit_banner(results: Sequence[RunResult]) -> str:
@@ -219,8 +250,9 @@ def _reproduction(parts: Sequence[Part], command: str) -> str:
         fingerprint = own(part.results[0].data.get("fingerprint", "unknown"))
         blocks.append(f"<h3>{own(part.name)}</h3><p>Data fingerprint <code>{fingerprint}</code></p>")
         if comparison:
-            text = yaml.safe_dump(rows[0].result.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
-            blocks.append(f"<p>Settings of the best candidate, {own(rows[0].label)}:</p><pre><code>{own(text)}</code></pre>")
+            result = part.decision.recommended if part.decision else rows[0].result
+            text = yaml.safe_dump(result.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
+            blocks.append(f"<p>Settings {'to use' if part.decision else 'of the best candidate'}:</p><pre><code>{own(text)}</code></pre>")
         named = [(row.result.config_id, row.label) for row in rows] or [(result.config_id, "") for result in part.results]
         lines = [f"<tr><td><code>{own(config_id)}</code></td><td>{own(name)}</td></tr>" for config_id, name in named]
         head = '<tr><th scope="col">config id</th><th scope="col">configuration</th></tr>'
@@ -231,8 +263,5 @@ def _reproduction(parts: Sequence[Part], command: str) -> str:
 def _reading(parts: Sequence[Part]) -> str:
     results = [result for part in parts for result in part.results]
     terms = "".join(f"<div><dt>{own(term)}</dt><dd>{own(words)}</dd></div>" for term, words in reading(results))
-    items = "".join(f"<li>{own(words)}</li>" for words in limits(results))
-    return (
-        f'<section><h2>How to read this</h2><dl class="reading">{terms}</dl>'
-        f'<h3>What this does not tell</h3><ul class="limits">{items}</ul></section>'
-    )
+    checks = explanations_html({check.id for result in results for check in result.audit})
+    return f'<section><h2>How to read this</h2><dl class="reading">{terms}</dl>{checks}</section>'

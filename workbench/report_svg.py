@@ -92,7 +92,7 @@ def interval_plot(comparison: Comparison, name: str) -> str:
     )
     title = f"{comparison.metric} of {len(comparison.rows)} candidates, mean with 95 % interval"
     return "".join(
-        _frame(_intervals(comparison, width), width, f"{name}-{width}", title, f"Best first. {seen}.") for width in (WIDE, NARROW)
+        svg_frame(_intervals(comparison, width), width, f"{name}-{width}", title, f"Best first. {seen}.") for width in (WIDE, NARROW)
     )
 
 
@@ -111,28 +111,31 @@ def _intervals(comparison: Comparison, width: int) -> tuple[str, float]:
         middle = bottom + (LINE * len(lines) + 11 if narrow else height / 2)
         first = bottom + LINE - 3 if narrow else middle - LINE * (len(lines) - 1) / 2 + 4.5
         style = "label strong" if row.best else "label"
-        marks += [_text(0, first + LINE * number, line, style) for number, line in enumerate(lines)]
+        marks += [svg_text(0, first + LINE * number, line, style) for number, line in enumerate(lines)]
         marks.append(
-            _text(width if narrow else width - gutter + 14, first if narrow else middle + 4.5, f"{row.interval.mean:.3f}", style, narrow)
+            svg_text(width if narrow else width - gutter + 14, first if narrow else middle + 4.5, f"{row.interval.mean:.3f}", style, narrow)
         )
         if words:
             place = (width - 44, first) if narrow else (width - gutter + 60, middle + 4.5)
-            marks.append(_text(*place, " · ".join(words), "note", end=narrow))
+            marks.append(svg_text(*place, " · ".join(words), "note", end=narrow))
         kind = "best" if row.best else "tied" if row.tied else "other"
         marks.append(
             f'<g class="mark {kind}{" hollow" * row.control}"><title>{own(f"{row.label}: {format_interval(row.interval)}")}</title>'
         )
         if row.interval.known:
-            marks.append(_line(axis(row.interval.low), middle, axis(row.interval.high), middle, "reach"))
-        marks += [_marker("diamond" if row.best else "circle", axis(row.interval.mean), middle, 6.5 if row.best else 5), "</g>"]
+            marks.append(svg_line(axis(row.interval.low), middle, axis(row.interval.high), middle, "reach"))
+        marks += [svg_marker("diamond" if row.best else "circle", axis(row.interval.mean), middle, 6.5 if row.best else 5), "</g>"]
         bottom += height
     for tick in axis.ticks(5 if narrow else 9):
-        parts += [_line(axis(tick), 26, axis(tick), bottom, "grid"), _text(axis(tick), bottom + 18, f"{tick:.2f}", "note", middle=True)]
+        parts += [
+            svg_line(axis(tick), 26, axis(tick), bottom, "grid"),
+            svg_text(axis(tick), bottom + 18, f"{tick:.2f}", "note", middle=True),
+        ]
     base = next(row for row in rows if row.difference is None)
     if not alone:
         x, heading = axis(base.interval.mean), f"baseline {base.interval.mean:.3f}"
         half = measure(heading) / 2
-        parts += [_line(x, 22, x, bottom, "base"), _text(min(max(x, half), width - half), 14, heading, "note", middle=True)]
+        parts += [svg_line(x, 22, x, bottom, "base"), svg_text(min(max(x, half), width - half), 14, heading, "note", middle=True)]
     return "".join(parts + marks), bottom + 26
 
 
@@ -169,7 +172,7 @@ def budget_plot(comparison: Comparison, name: str, characters_per_token: float =
     )
     title = f"{BUDGET_METRIC} against the context budget, {len(rows)} of {len(comparison.rows)} candidates, mean with 95 % interval"
     drawings = {width: _curves(rows, [curves[id(row)] for row in rows], width, characters_per_token) for width in (WIDE, NARROW)}
-    return "".join(_frame(drawing, width, f"{name}-{width}", title, f"{seen}.") for width, drawing in drawings.items())
+    return "".join(svg_frame(drawing, width, f"{name}-{width}", title, f"{seen}.") for width, drawing in drawings.items())
 
 
 def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width: int, characters_per_token: float) -> tuple[str, float]:
@@ -180,15 +183,16 @@ def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width
     across = Axis(math.log2(sizes[0]), math.log2(sizes[-1]), 60, right - 16)
     up = fit_axis([interval for curve in curves for interval in curve.values()], tall, 10)
     parts = [
-        _line(44, up(tick), right, up(tick), "grid") + _text(36, up(tick) + 4.5, f"{tick:.2f}", "note", end=True) for tick in up.ticks(6)
+        svg_line(44, up(tick), right, up(tick), "grid") + svg_text(36, up(tick) + 4.5, f"{tick:.2f}", "note", end=True)
+        for tick in up.ticks(6)
     ]
     for size in sizes:
         x = across(math.log2(size))
-        parts += [_line(x, tall, x, tall + 5, "axis"), _text(x, tall + 20, f"{size:,}", "note", middle=True)]
+        parts += [svg_line(x, tall, x, tall + 5, "axis"), svg_text(x, tall + 20, f"{size:,}", "note", middle=True)]
         if characters_per_token:
-            parts.append(_text(x, tall + 36, f"≈ {size * characters_per_token:,.0f}", "note", middle=True))
+            parts.append(svg_text(x, tall + 36, f"≈ {size * characters_per_token:,.0f}", "note", middle=True))
     under = "context budget in tokens" + (", and in characters" if characters_per_token else "") + ("" if narrow else " (log scale)")
-    parts.append(_text((44 + right) / 2, tall + (56 if characters_per_token else 40), under, "note", middle=True))
+    parts.append(svg_text((44 + right) / 2, tall + (56 if characters_per_token else 40), under, "note", middle=True))
     bottom = tall + (56 if characters_per_token else 40) + (32 if narrow else 16)
     hues = itertools.cycle(("hue1", "hue2", "hue3", "hue4"))
     shapes = itertools.cycle(("square", "triangle", "wedge"))
@@ -202,15 +206,15 @@ def _curves(rows: Sequence[Row], curves: Sequence[Mapping[int, Interval]], width
         path = " ".join(f"{x:.1f},{up(interval.mean):.1f}" for x, interval in points)
         style = (special or next(hues)) + " hollow" * row.control
         drawn = [f'<g class="curve {style}"><title>{own(row.label)}</title><polyline points="{path}"/>']
-        drawn += [_line(x, up(interval.low), x, up(interval.high), "whisker") for x, interval in points if interval.known]
-        drawn += [_marker(shape, x, up(interval.mean), 4) for x, interval in points]
+        drawn += [svg_line(x, up(interval.low), x, up(interval.high), "whisker") for x, interval in points if interval.known]
+        drawn += [svg_marker(shape, x, up(interval.mean), 4) for x, interval in points]
         if narrow:
-            drawn += [_line(0, bottom - 4.5, 22, bottom - 4.5, "key"), _marker(shape, 11, bottom - 4.5, 4)]
+            drawn += [svg_line(0, bottom - 4.5, 22, bottom - 4.5, "key"), svg_marker(shape, 11, bottom - 4.5, 4)]
             place, x, bottom = bottom, 32, bottom + LINE * len(lines) + 6
         else:
             place, x = end - LINE * (len(lines) - 1) / 2 + 4.5, right + 40
-            drawn += [_line(points[-1][0] + 8, up(points[-1][1].mean), x - 16, end, "leader"), _marker(shape, x - 10, end, 4)]
-        drawn += [_text(x, place + LINE * line, words, "label strong" if row.best else "label") for line, words in enumerate(lines)]
+            drawn += [svg_line(points[-1][0] + 8, up(points[-1][1].mean), x - 16, end, "leader"), svg_marker(shape, x - 10, end, 4)]
+        drawn += [svg_text(x, place + LINE * line, words, "label strong" if row.best else "label") for line, words in enumerate(lines)]
         layers.insert(0, "".join(drawn) + "</g>")  # the best is drawn last, over the others
     return "".join(parts + layers), bottom
 
@@ -247,7 +251,8 @@ def wrap(label: str, room: float) -> list[str]:
     return lines
 
 
-def _frame(drawing: tuple[str, float], width: int, name: str, title: str, description: str) -> str:
+def svg_frame(drawing: tuple[str, float], width: int, name: str, title: str, description: str) -> str:
+    """Return a drawing (its elements and height) as an SVG element with its texts for readers who do not see it."""
     body, height = drawing
     kind = "narrow" if width == NARROW else "wide"
     return (
@@ -256,16 +261,19 @@ def _frame(drawing: tuple[str, float], width: int, name: str, title: str, descri
     )
 
 
-def _text(x: float, y: float, words: str, style: str, end: bool = False, middle: bool = False) -> str:
+def svg_text(x: float, y: float, words: str, style: str, end: bool = False, middle: bool = False) -> str:
+    """Return a text that starts, ends or has its middle at x; `style` names its classes."""
     anchor = ' text-anchor="end"' if end else ' text-anchor="middle"' if middle else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}"{anchor}>{own(words)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+def svg_line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    """Return a straight line; `style` names its classes."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
 
 
-def _marker(shape: str, x: float, y: float, size: float) -> str:
+def svg_marker(shape: str, x: float, y: float, size: float) -> str:
+    """Return a mark around a point: circle, diamond, square, triangle or wedge."""
     corners = {
         "diamond": ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
         "square": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),

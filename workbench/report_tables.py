@@ -10,8 +10,9 @@ from typing import Any
 from workbench import report
 from workbench.evaluation import RunResult
 from workbench.evaluation_answers import asked_metrics
-from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
+from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC, JUDGE_METRICS
 from workbench.report import Comparison
+from workbench.report_judge import judge_note
 from workbench.report_labels import varying
 from workbench.report_svg import measured, own, role, safe
 from workbench.storage import canonical_json
@@ -51,6 +52,8 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     heads = []
     for title in titles:
         breakable = re.sub("(_|@)", r"<wbr>\1", own(title))
+        if title in JUDGE_METRICS:
+            breakable += f' <span class="interval">{own(judge_note(results, title))}</span>'
         attributes = ' class="number"' * (title in numeric) + ' aria-sort="descending"' * (title == titles[2])
         heads.append(f'<th scope="col"{attributes}>{breakable}</th>')
     lines = []
@@ -183,21 +186,3 @@ def failures(result: RunResult, label: str, language: str, most: int = 3) -> str
 
 def _flow(text: str) -> str:
     return " ".join(text.split())
-
-
-def audit(results: Sequence[RunResult]) -> str:
-    """Return each check with its worst level, in how many results it was ok, and what was seen at worst; errors first."""
-    found: dict[str, list[Any]] = {}
-    for result in results:
-        for check in result.audit:
-            found.setdefault(check.id, []).append(check)
-    worst = [(max(checks, key=lambda check: LEVELS.index(check.level)), checks) for checks in found.values()]
-    lines = []
-    for check, checks in sorted(worst, key=lambda item: -LEVELS.index(item[0].level)):
-        fine = f'<td class="whole">{sum(other.level == "ok" for other in checks)} of {len(checks)}</td>'
-        level = f'<td class="sign level-{check.level}">{SIGNS[check.level]} {check.level}</td>'
-        lines.append(f'<tr><th scope="row">{own(check.id)}</th>{level}{fine}<td class="words">{own(check.message)}</td></tr>')
-    if not lines:
-        return "<h3>Audit</h3><p>No check was recorded.</p>"
-    head = "".join(f'<th scope="col">{words}</th>' for words in ("check", "worst", "ok", "what was seen"))
-    return "<h3>Audit</h3>" + table("", f"<tr>{head}</tr>", lines, "Audit")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from workbench.evaluation import RunResult
 from workbench.report import MAX_LOST, Comparison
+from workbench.report_judge import judge_sentences
 from workbench.stats import FEW_CLUSTERS
 
 LEGEND = (  # mark, class, sign, words
@@ -58,6 +59,11 @@ ANSWER_READING = (
         "groundedness, citation",
         "The share of the answer's own terms that stand in the passages shown, and of its cited passages that hold evidence. "
         "A grounded answer can still be wrong.",
+    ),
+    (
+        "judge_correctness, judge_groundedness",
+        "Grades (1, 0.5, 0) by a language model that did not write the answers: is it right, and does it rest on the passages shown? "
+        "How far the judge agrees with people stands beside; without labels by people the column is uncalibrated.",
     ),
     (
         "format_validity",
@@ -135,28 +141,36 @@ def asked_groups(result: RunResult) -> int:
     return len({cluster for cluster, wanted in zip(result.clusters, asked, strict=True) if wanted})
 
 
-def limits(results: Sequence[RunResult]) -> list[str]:
-    """Return what these results do not say."""
+def limits(results: Sequence[RunResult], confirmed: bool = False) -> list[str]:
+    """Return what these results do not say; `confirmed` tells that questions which chose nothing confirmed the choice."""
     splits = {result.settings.split for result in results}
     found = []
-    if splits != {"confirmation"}:
+    if splits == {"confirmation"}:
+        found.append("Measured on the confirmation questions: this confirms a choice only if it was made on other questions.")
+    elif not confirmed:
         found.append(
             "Not confirmed on held-out questions: the best candidate was picked and measured on the same questions, so its score is likely "
             "to be a little too high. Run it and the baseline again on the confirmation split before you rely on it."
         )
-    else:
-        found.append("Measured on the confirmation questions: this confirms a choice only if it was made on other questions.")
     answered = [result for result in results if result.answers]
+    timed = all("query_median_ms" in result.timings for result in results)
     if answered:
         counts = _each(f"{len(result.answers)} of {len(result.example_ids)}" for result in answered)
-        found += [
-            f"Answers are those of the generators and prompts named above, to {counts} questions; another generator, prompt or sample can "
-            "rank the candidates differently. Speed and cost were not compared.",
-            "Answers were compared with gold answers and passages by their letters and words: a right one in other words scores low, and a "
-            "wrong one that repeats a passage can score well. No person or model judged them.",
-        ]
+        found.append(
+            f"Answers are those of the generators and prompts named, to {counts} questions; another generator, prompt or sample can rank "
+            "the candidates differently."
+        )
+        if judged := judge_sentences(answered):
+            found += judged
+        else:
+            found.append(
+                "Answers were compared with gold answers and passages by their letters and words: a right one in other words scores low, "
+                "and a wrong one that repeats a passage can score well. No person or model judged them."
+            )
     else:
-        found.append("Retrieval alone was tested. The quality of generated answers, speed and cost were not.")
+        found.append("Retrieval alone was tested, not the quality of generated answers.")
+    if not timed:
+        found.append("Speed was not compared: no latency was probed.")
     if any(map(_unanswerable, answered)):
         found.append(
             f"How well a system stays silent when it should rests on {_each(map(_unanswerable, answered))} unanswerable questions."

@@ -19,7 +19,7 @@ CLOSED_BOOK = "closed-book"  # the prompt that shows no passage: a control
 SHOT_SELECTIONS = ("fixed", "random", "similar", "diverse")
 SHOT_FIELDS = ("shot_selection", "shot_budget", "shuffle_shots")  # without effect when no shot is shown
 # without effect when nothing is generated
-ANSWER_FIELDS = ("prompt", "shot_count", *SHOT_FIELDS, "answers", "answer_budget", "shrink_context", "rules")
+ANSWER_FIELDS = ("prompt", "shot_count", *SHOT_FIELDS, "answers", "answer_budget", "shrink_context", "rules", "judge")
 SECRET_NAME = re.compile(
     r"(api|private|access)[_-]?key|secret|password|passwd|passphrase|credential|(^|[._-])(?<!new_)token$",  # not max_new_token
     re.IGNORECASE,
@@ -63,6 +63,7 @@ class Settings(BaseModel):
     answer_budget: Annotated[int, Field(ge=0)] = 0  # tokens of context for an answer; 0 stands for the first budget of at least 512
     shrink_context: bool = False  # let a context that does not fit the generator's window get smaller, which is recorded
     rules: str = ""  # YAML file of business rules
+    judge: str = "none"  # model that judges answers; never the generator itself
     seed: Annotated[int, Field(ge=0)] = 0
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench import data, models, registry, report, report_files, report_html, storage
+from workbench import data, models, registry, report, report_costs, report_files, report_html, report_json, report_text, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment_build import check_parts, resolve
@@ -25,6 +25,8 @@ from workbench.experiment_data import NONE, Prepared, corpus_language
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate
+from workbench.report_effects import merge_seeds
+from workbench.report_winner import Decision, decide
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
 from workbench.tokens import SimpleTokenizer
@@ -43,6 +45,7 @@ class SweepSpec(BaseModel):
     fixed: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     baseline: dict[str, Any] = Field(default_factory=dict)  # settings that name the candidate others are compared with
+    prices: dict[str, Any] = Field(default_factory=dict)  # of one unit of a cost, for each question: report_costs.PRICED
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class SweepReport:
     results: list[RunResult] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     baselines: dict[str, str] = field(default_factory=dict)  # config ids by data set
+    decisions: dict[str, Decision] = field(default_factory=dict)  # by data set
+    winners: list[Path] = field(default_factory=list)  # settings files of the configurations chosen
     executed: int = 0
     skipped: int = 0
 
@@ -87,6 +92,10 @@ def load_spec(path: Path) -> SweepSpec:
     for name in spec.baseline:
         if name not in Settings.model_fields:
             raise registry.unknown(f"setting in {path.name}, baseline:", name, Settings.model_fields)
+    try:
+        report_costs.check_prices(spec.prices)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{path.name}: {error}") from None
     return spec
 
 
@@ -136,8 +145,10 @@ def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -
     names = [model or "" for part, model in parts if part in LOCAL_PARTS]
     names += [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
     prints = [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
-    if any(part == "openai" for part, _ in parts):
-        prints.append(os.environ.get("OPENAI_BASE_URL", ""))
+    if any(part == "openai" for part, _ in (*parts, registry.split_spec(settings.judge))):
+        prints += [os.environ.get(name, "") for name in ("OPENAI_BASE_URL", "WORKBENCH_JUDGE_BASE_URL")]
+    if labels := settings.options.get("judge", {}).get("labels"):
+        prints.append(storage.sha256_file(Path(labels)))
     if settings.generator != NONE:
         prints.append(load_prompt(settings.prompt, known[settings.dataset].language).fingerprint)
     if settings.rules:
@@ -155,9 +166,11 @@ def package_fingerprint() -> str:
 
 
 def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = print) -> SweepReport:
-    """Run what is not done yet, one run after the other, then write leaderboard.csv, timings.csv and report.html.
+    """Run what is not done yet, one run after the other, then write leaderboard.csv, timings.csv, winner.yaml and the report.
 
-    A failing run is recorded and the others go on. `fresh` runs everything again; a result is replaced only by a new good one.
+    The report is written as HTML, Markdown and JSON.
+    A failing run is recorded and the others go on. `fresh` runs everything again; a result is replaced only by a new good one. A data set
+    on which nothing can be chosen, or the audit of a candidate failed, has no winner, and `say` is told why.
     """
     folder, points = plan(path)
     spec = load_spec(path)
@@ -188,21 +201,33 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
     unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
     outcome.results = list(unique.values())
     if outcome.results:
-        for name, results in report.by_dataset(outcome.results).items():
+        groups = report.by_dataset(outcome.results)
+        for name, results in groups.items():
             try:
                 outcome.baselines[name] = report.find_baseline(results, spec.baseline)
             except WorkbenchError as problem:  # its run failed, say; the others still count
                 say(f"{name}: {problem}; differences are to the first result instead")
+            try:
+                if errors := report.audit_errors(results):
+                    raise WorkbenchError(f"an audit check failed: {errors[0]}")
+                outcome.decisions[name] = decide(merge_seeds(results), baseline=outcome.baselines.get(name), prices=spec.prices)
+            except WorkbenchError as problem:
+                say(f"{name}: no winner: {problem}")
+        outcome.winners = report_files.write_winners(folder, outcome.decisions, folder.name, alone=len(groups) == 1)
         report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report_files.write_timings(folder / "timings.csv", outcome.results)
-        report_html.write_html(
-            folder / "report.html",
-            outcome.results,
-            folder.name.replace("_", " "),
-            command=f"workbench sweep {shlex.quote(_from_root(path))}",
-            baseline=outcome.baselines,
-            failed=outcome.failed,
-        )
+        storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in points if finished(point)]})
+        writers = {"html": report_html.write_html, "md": report_text.write_markdown_report, "json": report_json.write_json_report}
+        for suffix, write in writers.items():
+            write(
+                folder / f"report.{suffix}",
+                outcome.results,
+                folder.name.replace("_", " "),
+                command=f"workbench sweep {shlex.quote(_from_root(path))}",
+                baseline=outcome.baselines,
+                failed=outcome.failed,
+                prices=spec.prices,
+            )
     return outcome
 
 

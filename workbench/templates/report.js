@@ -21,3 +21,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// Open what is folded around the target of a link.
+const unfold = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let around = target.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+  target.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+unfold();

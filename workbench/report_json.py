@@ -1,0 +1,217 @@
+"""Write report.json: what report.html shows, for programs; equal results give equal bytes, and no local folder stands in it.
+
+Measured times are left out, but for those in the sentences of a verdict that rests on them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench import report, stats
+from workbench.audit_catalogue import EXPLANATIONS
+from workbench.datatypes import WorkbenchError
+from workbench.diagnosis import CAUSES
+from workbench.evaluation import Check, RunResult
+from workbench.report import Comparison, Row
+from workbench.report_costs import COSTS, cost_per_1000
+from workbench.report_diagnosis import counts
+from workbench.report_effects import Effect, main_effects
+from workbench.report_html import Part, divide
+from workbench.report_svg import FOLDERS, UNSHOWABLE
+from workbench.report_tables import LEVELS
+from workbench.report_winner import Decision
+from workbench.report_words import asked_groups
+from workbench.storage import write_json
+
+SCHEMA = 1
+DIGITS = 6
+TIMED = ("ms a query",)  # costs that are measured times
+
+
+def write_json_report(
+    path: Path,
+    results: Sequence[RunResult],
+    title: str,
+    command: str = "",
+    baseline: Mapping[str, str] | None = None,
+    failed: Sequence[Mapping[str, Any]] = (),
+    prices: Mapping[str, float] | None = None,
+) -> Path:
+    """Write the report of these results as JSON; arguments and errors are those of `report_html.write_html`."""
+    if not results and not failed:
+        raise WorkbenchError("nothing to report: no results and no failed runs")
+    parts = divide(results, baseline or {}, prices)
+    record = {
+        "schema": SCHEMA,
+        "title": title,
+        "command": command,
+        "commit": commit(),
+        "versions": versions(results),
+        "data_sets": [_data_set(part, prices) for part in parts],
+        "failed": [{"point": run["point"], "error": run["error"]} for run in failed],
+    }
+    return write_json(path, plain(record))
+
+
+def plain(value: Any) -> Any:
+    """Return JSON values: numbers to 6 digits, NaN and infinities as None, texts without local folders and signs that cannot be shown."""
+    if isinstance(value, str):
+        return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", FOLDERS.sub("…/", value))
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0 if math.isfinite(value) else None  # + 0.0 makes -0.0 to 0.0
+    if isinstance(value, Mapping):
+        return {plain(str(name)): plain(item) for name, item in value.items()}
+    return [plain(item) for item in value]
+
+
+def commit(checkout: Path | None = None) -> str:
+    """Return the commit of the workbench's checkout, or "" where it is none; reads files of .git and starts no program.
+
+    Changes that are not committed do not show in it.
+    """
+    git = (checkout or Path(__file__).resolve().parent.parent) / ".git"
+    if git.is_file():  # a worktree, whose branches lie in the repository it belongs to
+        git = git.parent / _line(git).removeprefix("gitdir: ")
+    head = _line(git / "HEAD")
+    name = re.fullmatch(r"ref: (refs/[\w./-]+)", head)
+    if name and ".." not in name[1]:
+        shared = git / (_line(git / "commondir") or ".")
+        packed = re.search(rf"^([0-9a-f]+) {re.escape(name[1])}$", _text(shared / "packed-refs"), re.MULTILINE)
+        head = _line(git / name[1]) or _line(shared / name[1]) or (packed[1] if packed else "")
+    return head if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", head) else ""
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _line(path: Path) -> str:
+    return _text(path).partition("\n")[0].strip()
+
+
+def versions(results: Sequence[RunResult]) -> dict[str, list[str]]:
+    """Return the versions of packages that the results were computed with."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for package, version in result.versions.items():
+            found.setdefault(package, set()).add(version)
+    return {package: sorted(seen) for package, seen in found.items()}
+
+
+def _data_set(part: Part, prices: Mapping[str, float] | None) -> dict[str, Any]:
+    first, comparison = part.results[0], part.comparison
+    settings = first.settings
+    facts = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "tokenizer": settings.tokenizer}
+    diagnosed = [result for result in part.results if result.causes]
+    return {
+        "name": part.name,
+        "facts": dict(first.data) | facts | {"groups_asked": asked_groups(first), "questions_asked": len(first.example_ids)},
+        "metric": comparison.metric if comparison else settings.primary,
+        "verdict": comparison.verdict if comparison else "",
+        "problem": part.problem if part.decision is None else "",
+        "decision": decision_record(part.decision) if part.decision else None,
+        "leaderboard": leaderboard(comparison, prices) if comparison else [],
+        "effects": [
+            {"setting": effect.field, "value": effect.value, "reference": effect.reference, "reverses": effect.reverses}
+            | {"combinations": effect.blocks, "difference": difference(effect.interval)}
+            for effect in effects(part)
+        ],
+        "diagnosis": counts(diagnosed),
+        "causes": CAUSES if diagnosed else {},
+        "audit": audit(part.results),
+    }
+
+
+def leaderboard(comparison: Comparison, prices: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """Return the candidates, best first, with every metric, the difference to the baseline, marks, costs and settings."""
+    return [_row(row, prices) for row in comparison.rows]
+
+
+def _row(row: Row, prices: Mapping[str, float] | None) -> dict[str, Any]:
+    result = row.result
+    answers = result.details.get("answers") or {}
+    costs = {name: cost.value(result) for name, cost in COSTS.items() if name not in TIMED}
+    return {
+        "config_id": result.config_id,
+        "seed": result.settings.seed,
+        "label": row.label,
+        "best": row.best,
+        "tied": row.tied,
+        "control": row.control,
+        "score": score(row.interval),
+        "difference": difference(row.difference),
+        "metrics": result.summary(),
+        "costs": costs | {"money for 1,000 questions": cost_per_1000(result, prices)["money"]},
+        "answers": {name: answers[name] for name in ("answered", "failed", "capped", "refused") if name in answers},
+        "settings": result.settings.model_dump(mode="json"),
+    }
+
+
+def score(interval: stats.Interval) -> dict[str, Any]:
+    """Return a mean with its bounds and sample."""
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n, "groups": interval.clusters}
+
+
+def difference(interval: stats.Interval | None) -> dict[str, Any] | None:
+    """Return a difference with its bounds, sample and p; None where there is nothing to subtract."""
+    return None if interval is None else score(interval) | {"p": interval.p}
+
+
+def decision_record(decision: Decision) -> dict[str, Any]:
+    """Return what to use, and what it scores on the questions that chose it and on others."""
+    views: dict[str, Any] = {"selection": None, "confirmation": None}
+    for name, view in (("selection", decision.selection), ("confirmation", decision.confirmation)):
+        if view:
+            row = next(row for row in view.rows if row.result.config_id == decision.chosen.config_id)
+            views[name] = {"score": score(row.interval), "difference": difference(row.difference)}
+    return {
+        "metric": decision.metric,
+        "chosen": {"config_id": decision.chosen.config_id, "label": decision.label},
+        "held": decision.held,
+        "recommended": decision.recommended.config_id,
+        "settings": decision.recommended.settings.model_dump(mode="json"),
+        "baseline": {"config_id": decision.baseline.config_id, "label": decision.baseline_label},
+        **views,
+        "shrinkage": score(decision.shrinkage) if decision.shrinkage else None,
+        "verdict": decision.verdict,
+        "problem": decision.problem,
+    }
+
+
+def effects(part: Part) -> list[Effect]:
+    """Return the main effects of the settings that vary; none where the candidates of a data set are not compared."""
+    comparison = part.comparison
+    if comparison is None or comparison.lost > report.MAX_LOST:
+        return []
+    return main_effects(part.results, comparison.metric, baseline=baseline_of(comparison))
+
+
+def baseline_of(comparison: Comparison) -> str:
+    """Return the config id of the baseline."""
+    return next(row.result.config_id for row in comparison.rows if row.difference is None)
+
+
+def audit(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """Return each check once, the worst first: its level and message at worst, what it means, and the configurations not ok."""
+    found: dict[str, list[tuple[str, Check]]] = {}
+    for result in results:
+        for check in result.audit:
+            found.setdefault(check.id, []).append((result.config_id, check))
+    rows = []
+    for name, seen in found.items():
+        worst = max((check for _, check in seen), key=lambda check: LEVELS.index(check.level))
+        concerned = [config_id for config_id, check in seen if check.level != "ok"]
+        meaning = EXPLANATIONS[name].meaning if name in EXPLANATIONS else ""
+        counted = {"ok": len(seen) - len(concerned), "of": len(seen), "not_ok": concerned}
+        rows.append({"id": name, "level": worst.level, "message": worst.message, "meaning": meaning} | counted)
+    return sorted(rows, key=lambda row: -LEVELS.index(row["level"]))

@@ -127,10 +127,13 @@ def help_of(*command: str) -> str:
     return result.output
 
 
+OWNERS = (["evaluate"], ["train", "generator"], ["power"], ["gate"], ["judge"])
+
+
 def calls() -> list[list[str]]:
-    """Return the words of each call of the command line; options on their own are those of `evaluate`, else of training."""
+    """Return the words of each call of the command line; options on their own are those of the first of OWNERS that has them."""
     alone = [text.split() for text in snippets() if re.match("--[a-z]", text)]  # "---" is no option
-    found = [[*(["evaluate"] if f"  {words[0]} " in help_of("evaluate") else ["train", "generator"]), *words] for words in alone]
+    found = [[*next((owner for owner in OWNERS if f"  {words[0]} " in help_of(*owner)), OWNERS[0]), *words] for words in alone]
     return found + [match[1].split() for text in snippets() if (match := re.match(r"(?:python -m )?workbench (.+)", text))]
 
 

@@ -31,6 +31,7 @@ def checks(
         "shots_dropped",
         "answers_left_out",
         "generator_language",
+        "verdicts_lost",
     ]
     return {check.id: check for check in found}
 
@@ -84,3 +85,33 @@ def test_a_generator_of_another_language_is_a_warning(language: str, languages: 
     assert check.level == level
     if level == "warning":
         assert check.message == "the data is 'ko', but acme/writer is made for en"
+
+
+def counts(asked: int, unparsed: int = 0, failed: int = 0, **reasons: int) -> dict:
+    return {"asked": asked, "unparsed": unparsed, "failed": failed, "reasons": reasons, "length_correlation": None}
+
+
+@pytest.mark.parametrize(
+    ("correctness", "groundedness", "level", "message"),
+    [
+        (counts(100), counts(50), "ok", "all 150 verdicts were given"),
+        (counts(100, 1, 1, cut=1, busy=1), counts(50), "warning", "judge_correctness lacks 2 of 100 verdicts: 1 × cut; 1 × busy"),
+        (counts(100, 3, 0, cut=3), counts(50), "error", "judge_correctness lacks 3 of 100 verdicts: 3 × cut"),
+        (counts(100, 0, 3, busy=3), counts(50), "error", "judge_correctness lacks 3 of 100 verdicts: 3 × busy"),
+        (
+            counts(100, 1, cut=1),
+            counts(4, 4, a=1, b=1, c=1, d=1),
+            "error",
+            "judge_correctness lacks 1 of 100 verdicts: 1 × cut; "
+            "judge_groundedness lacks 4 of 4 verdicts: 1 × a; 1 × b; 1 × c; 1 other reasons",
+        ),
+        (counts(0), counts(0), "ok", "all 0 verdicts were given"),
+    ],
+)
+def test_a_lost_verdict_warns_and_more_than_two_percent_of_a_metric_are_an_error(
+    correctness: dict, groundedness: dict, level: str, message: str
+) -> None:
+    judged = {"metrics": {"judge_correctness": correctness, "judge_groundedness": groundedness}}
+    details = answer_details([make_answer("q")]) | {"left_out": 0}
+    assert audit_answers(details, "en", None, judged)[-1] == Check("verdicts_lost", level, message)
+    assert audit_answers(details, "en", None)[-1] == Check("verdicts_lost", "ok", "not applicable: nothing is judged")

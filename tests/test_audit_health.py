@@ -103,6 +103,9 @@ def test_a_filter_tells_equal_questions_apart() -> None:
         ("보안 팀에 알리면 되나요?", "보안팀", True),  # whatever the spacing
         ("팀에 알리면 되나요?", "팀", False),  # one character
         ("12회까지 되나요?", "2회", False),  # another number
+        ("어느 부서 울타리를 고쳤나요?", "서울", False),  # not across words
+        ("이 부서울타리를 고쳤나요?", "서울", False),  # nor in the middle of one
+        ("이번에 서 울에서 열리나요?", "서울", True),
         ("예를 들면 무엇이 있나요?", "예", False),
         ("그 말은 아니요인가요?", "아니요", False),
         ("What is 12 kg?", "2 kg", False),
@@ -118,6 +121,24 @@ def test_more_than_two_percent_that_give_their_answer_away_are_a_warning(given: 
     check = checks(examples + numbered(50, answers=()))["answer_in_question"]
     assert check.level == level
     assert check.message.startswith(f"{given} of 100 questions with answers contain a gold answer" + ", e.g. 'q0'" * bool(given))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "level"),
+    [
+        ("Which city is larger, New York or Los Angeles?", "New York", "ok"),
+        ("Is the fee charged per month OR per year?", "per year", "ok"),
+        ("Which order does New York follow?", "New York", "warning"),
+        ("연차와 병가 중 무엇을 먼저 쓰나요?", "연차", "ok"),
+        ("서울과 부산 중에서 어느 도시가 더 큰가요?", "서울", "ok"),
+        ("연차 또는 병가를 쓰나요?", "연차", "ok"),
+        ("연차를 쓰나요, 아니면 병가를 쓰나요?", "병가", "ok"),
+        ("연차와 병가는 근무 중 언제 쓰나요?", "연차", "warning"),
+    ],
+)
+def test_a_question_that_offers_a_choice_gives_nothing_away(question: str, answer: str, level: str) -> None:
+    asked = [replace(example, question=f"{n} {question}", answers=(answer,)) for n, example in enumerate(numbered(3))]
+    assert checks(asked)["answer_in_question"].level == level
 
 
 # --- slices -----------------------------------------------------------------------------------------------------------------------
@@ -157,10 +178,11 @@ def test_few_unanswerable_questions_matter_where_answers_are_generated() -> None
 # --- too easy, too hard -----------------------------------------------------------------------------------------------------------
 
 
-def scored(mean: float, count: int = 50, **changes: Any) -> Evidence:
-    settings = Settings(**{"primary": "recall@3"} | changes)
+def scored(mean: float, count: int = 50, primary: str = "recall@3", **changes: Any) -> Evidence:
+    settings = Settings(primary=primary, **changes)
     chunks = [Chunk(Span("d", at, at + 1), "x") for at in range(9)]
-    return Evidence(settings, Dataset("made", (), ()), chunks, (), (), {"recall@3": np.full(count, mean)}, (), {})
+    metric = "recall@3" if primary == "answer_f1" else primary
+    return Evidence(settings, Dataset("made", (), ()), chunks, (), (), {metric: np.full(count, mean)}, (), {})
 
 
 @pytest.mark.parametrize(
@@ -173,6 +195,10 @@ def scored(mean: float, count: int = 50, **changes: Any) -> Evidence:
         (scored(1.0, count=49), "ok"),  # too few to tell
         (scored(0.0, retriever="random"), "ok"),  # meant to lose
         (scored(1.0, primary="answer_f1"), "ok"),  # not scored here
+        (scored(0.01, primary="precision@3"), "ok"),  # low by nature
+        (scored(0.01, primary="token_iou@3"), "ok"),
+        (scored(0.01, primary="token_precision@3"), "ok"),
+        (scored(0.99, primary="precision@3"), "warning"),
         (scored(np.nan), "ok"),  # what `unscored` says
     ],
 )

@@ -70,4 +70,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(WorkbenchError, match=problem):
             invoke(*arguments)
+    seeds = save_results(tmp_path / "seeds.json", [judged(), judged(seed=3), judged(top_k=5)])
+    chosen = ("--result", seeds, "--labels", given, "--config", judged().config_id)
+    with pytest.raises(WorkbenchError, match="holds this configuration with several seeds; choose one with --seed: 0, 3"):
+        invoke(*chosen)
+    with pytest.raises(WorkbenchError, match="unknown seed '4'"):
+        invoke(*chosen, "--seed", 4)
+    assert "kappa 1.00" in invoke(*chosen, "--seed", 3)
     assert "kappa 1.00" in invoke("--result", both, "--labels", given, "--config", judged(top_k=5).config_id)

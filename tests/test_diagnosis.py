@@ -19,6 +19,7 @@ from workbench.diagnosis import (
     cause,
     contains,
     diagnose,
+    in_full,
     judge,
     trace,
     trace_documents,
@@ -57,7 +58,7 @@ REFUSED, FAILED = Said(refused=True), Said(failed=True)
 TABLE = {  # answer -> cause where the evidence is unknown, whole, there in part, missing
     None: ("", "fine", "cut", "not_retrieved"),
     FAILED: ("failed", "failed", "failed", "failed"),
-    RIGHT: ("fine", "fine", "fine", "outside_context"),
+    RIGHT: ("fine", "fine", "fine", "not_retrieved"),  # made of the context, by luck: what stands there is not the evidence
     INVENTED[True]: ("outside_context", "outside_context", "outside_context", "outside_context"),
     WRONG: ("", "not_used", "cut", "not_retrieved"),
     INVENTED[False]: ("", "outside_context", "cut", "not_retrieved"),
@@ -157,6 +158,30 @@ def test_document_gold_is_reached_by_any_piece_and_counted_at_top_k_where_nothin
     assert [lost(pieces, 3, found[:1], ChunkMap([found[0].chunk])) for pieces in (None, [])] == ["no_chunk"] * 2
 
 
+def test_of_document_gold_one_document_is_enough() -> None:
+    """Judgements list more relevant documents than a ranking need hold: hit@k, not recall, says whether a question is lost."""
+    gold = example(*((Span(name, 0, len(TEXT)),) for name in ("d", "e", "blank")))
+    chunks = ChunkMap(hit.chunk for hit in hits(span(0, 1), span(0, 1, "e")))
+    one, other = hits(span(0, 1)), hits(span(0, 1, "d"), span(0, 1, "e"))
+
+    def traced(found: list[Hit], pieces: list[Span] | None) -> tuple[str, list[float]]:
+        units = trace_documents(gold, found, pieces, chunks, 1)
+        return cause(units, None), [unit.share for unit in units]
+
+    assert traced(one, None) == ("fine", [1, 0, 0])
+    assert traced(other, [span(0, 1, "e")]) == ("fine", [0, 1, 0])
+    assert traced(one, []) == ("below_budget", [0, 0, 0])  # that of the document that came nearest
+    assert traced([], None) == ("not_retrieved", [0, 0, 0])
+    assert cause(trace_documents(gold, one, [span(0, 1)], chunks, 1), WRONG) == "not_used"
+
+
+def test_of_alternatives_that_fare_alike_the_one_that_a_hit_touches_is_shown() -> None:
+    chunks, found = hits(*HALVES, span(0, 4, "e")), hits(span(5, 9), span(0, 4, "e"))
+    for unit in itertools.permutations((span(0, 1), span(1, 2, "e"))):
+        (traced,) = trace(example(unit), found, [span(5, 9)], ChunkMap(hit.chunk for hit in chunks), TABLES)
+        assert (traced.span, traced.rank, traced.share, traced.lost) == (span(1, 2, "e"), 2, 0, "below_budget")
+
+
 spans_drawn = st.tuples(st.integers(0, 28), st.integers(1, 12), st.sampled_from("de")).map(
     lambda at: Span(at[2], at[0], min(at[0] + at[1], 29))
 )
@@ -195,7 +220,10 @@ def test_a_question_is_fine_exactly_when_its_evidence_recall_is_one(spans: list[
         ("12월 31일에 소멸합니다.", "2월 31일", "ko", False),
         ("112층입니다.", "11", "ko", False),
         ("예약 취소는 전화로 합니다.", "예", "ko", False),
-        ("예, 전화로 합니다.", "예", "ko", True),
+        ("예, 전화로 합니다.", "예", "ko", False),  # yes and no stand in answers that mean the other
+        ("Yes, there is no limit.", "No.", "en", False),
+        ("No, that is false.", "true", "en", False),
+        ("예약은 전화로 합니다.", "예약", "ko", True),
         ("지하 2층에서 충전합니다.", "지하 2", "ko", True),
     ],
 )
@@ -256,14 +284,13 @@ def test_cases_are_the_three_worst_of_each_cause_in_full_and_plain_values() -> N
     scores = {"evidence_recall@20t": np.array([0, 0.2, 0.2, 0.1, 1, math.nan, 1]), "answer_em": np.zeros(7), "answer_f1": np.zeros(7)}
     scores["groundedness"] = np.ones(7)
     settings = Settings(primary="evidence_recall@20t", budgets=(5, 20))
-    arguments = (settings, dataset, chunks, TABLES, contexts, {6: answer("hh", span(0, 4), name="said")}, scores, "en")
+    arguments = (settings, dataset, chunks, TABLES, contexts, {}, scores, "en")
     causes, cases = diagnose(*arguments)
-    assert causes == (*["not_retrieved"] * 4, "fine", "", "not_used")
+    assert causes == (*["not_retrieved"] * 4, "fine", "", "fine")
     assert [(case["cause"], case["id"], case["score"]) for case in cases] == [
         ("not_retrieved", "m4", 0),
         ("not_retrieved", "m1", 0.1),
         ("not_retrieved", "m2", 0.2),
-        ("not_used", "said", 1),
     ]
     assert cases[0] == {
         "cause": "not_retrieved",
@@ -277,7 +304,13 @@ def test_cases_are_the_three_worst_of_each_cause_in_full_and_plain_values() -> N
     assert json.loads(json.dumps(cases, allow_nan=False)) == list(cases)
     assert diagnose(*arguments) == (causes, cases)
     at_five = diagnose(settings.replace(primary="evidence_recall@5t"), *arguments[1:6], scores | {"evidence_recall@5t": np.zeros(7)}, "en")
-    assert at_five[0] == (*["not_retrieved"] * 4, "below_budget", "", "not_used")  # an answer is judged by what it was given
+    assert at_five[0] == (*["not_retrieved"] * 4, "below_budget", "", "below_budget")
+    answers = {6: answer("hh", span(0, 4), name="said")}
+    at_five = diagnose(
+        settings.replace(primary="evidence_recall@5t"), *arguments[1:5], answers, scores | {"evidence_recall@5t": np.zeros(7)}, "en"
+    )
+    assert at_five[0] == (*[""] * 6, "not_used")  # what was not asked is not diagnosed; an answer is judged by what it was given
+    assert [(case["cause"], case["id"]) for case in at_five[1]] == [("not_used", "said")]
 
 
 def test_long_texts_are_cut_and_unscored_questions_come_last() -> None:
@@ -293,3 +326,12 @@ def test_long_texts_are_cut_and_unscored_questions_come_last() -> None:
     assert [(case["id"], case["score"]) for case in cases] == [("b", 0), ("a", None)]
     assert len(cases[0]["evidence"][0]["text"]) == len(cases[0]["hits"][0]["text"]) == EXCERPT
     assert cases[0]["evidence"][0]["share"] is None  # of a whole document any piece will do
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_hit_whose_score_is_no_number_is_shown_without_it(score: float) -> None:
+    found = [Hit(hit.chunk, score, hit.rank) for hit in hits(span(0, 1))]
+    shown = in_full(example((span(1, 1),)), [(span(1, 1), {"rank": 1})], found, {"d": DOCUMENTS[0]})
+    assert shown["hits"] == [{"rank": 1, "document": "d", "score": None, "text": "aa bb"}]
+    assert shown["evidence"] == [{"document": "d", "title": "Letters", "text": "bb", "rank": 1}]
+    assert json.dumps(shown, allow_nan=False)

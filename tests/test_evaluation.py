@@ -12,6 +12,7 @@ from factories import make_result
 
 from workbench import evaluation, metrics
 from workbench.datatypes import Chunk, Dataset, Document, Example, Hit, Span, WorkbenchError
+from workbench.diagnosis import EXCERPT
 from workbench.embedding import HashEmbedder
 from workbench.evaluation import (
     Check,
@@ -130,7 +131,15 @@ def test_worst_questions_cut_long_texts() -> None:
     dataset = Dataset("made", (long,), (example("a", (("long", 0, 5000),)),))
     whole = Hit(Chunk(Span("long", 0, 5000), long.text), 1.0, 1)
     (item,) = worst_questions(dataset, [[whole]], np.zeros(1))
-    assert len(item["evidence"][0]["text"]) == len(item["hits"][0]["text"]) == evaluation.EXCERPT
+    assert len(item["evidence"][0]["text"]) == len(item["hits"][0]["text"]) == EXCERPT
+
+
+def test_a_hit_without_a_score_does_not_keep_results_from_being_saved(tmp_path: Path) -> None:
+    dataset = Dataset("made", DOCUMENTS, (example("a", (("d0", 0, 3),)),))
+    (item,) = worst_questions(dataset, [[Hit(CHUNKS[0], math.nan, 1)]], np.zeros(1))
+    assert item["hits"][0]["score"] is None
+    (loaded,) = load_results(save_results(tmp_path / "results.json", [make_result({"recall@1": [0.0]}, failures=(item,))]))
+    assert loaded.failures == (item,)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------------------

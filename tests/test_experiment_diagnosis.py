@@ -16,6 +16,7 @@ from workbench.diagnosis import CAUSES
 from workbench.evaluation import RunResult
 from workbench.experiment import grid, run
 from workbench.generation import ExtractiveGenerator
+from workbench.report_diagnosis import diagnosis_sentence
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -142,14 +143,15 @@ def test_answers_are_diagnosed_by_what_the_generator_saw(corpus: str, monkeypatc
         assert records[case["id"]]["question"] == case["question"]
 
 
-def test_only_the_sampled_questions_are_judged_by_their_answers(corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_sampled_questions_are_diagnosed(corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = dict.fromkeys(QUESTIONS, REFUSAL)
     result = answered(monkeypatch, corpus, refused, answers=4)
     asked = {record["id"] for record in result.answers}
     for name, cause in causes(result).items():
-        unit = RETRIEVAL.get(name, "")
-        expected = unit if name not in asked else "fine" if not unit else "wrongly_refused" if unit == "fine" else unit
-        assert cause == expected
+        unit = RETRIEVAL.get(name, "fine")
+        refused = "wrongly_refused" if unit == "fine" and name in RETRIEVAL else unit
+        assert cause == (refused if name in asked else "")
+    assert diagnosis_sentence(result).endswith("3 more are not answered, so not diagnosed.")
 
 
 def test_without_passages_a_right_answer_comes_from_outside(corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,28 @@ def test_a_judge_may_live_on_another_server_and_no_server_gets_the_key_of_anothe
             judged((KOREAN, answered(KOREAN, "15일")))
     assert server.requests == []
     with pytest.raises(WorkbenchError, match="unknown option of judge"):
-        create_judge("openai:judge", {"variables": "OPENAI"})
+        create_judge("openai:judge", {"part": "generator"})
+    monkeypatch.delenv("WORKBENCH_JUDGE_BASE_URL")
+    with pytest.raises(WorkbenchError, match="WORKBENCH_JUDGE_API_KEY is set and WORKBENCH_JUDGE_BASE_URL is not.*set both or neither"):
+        create_judge("openai:judge", {})
+    assert server.requests == []
+
+
+def test_errors_name_the_options_of_the_judge(server: FakeServer) -> None:
+    def verdicts(*replies: Any, **options: Any) -> str:
+        server.replies = [*replies]
+        found = judged((LEAVE, answered(LEAVE, "15 days", ())), (KOREAN, answered(KOREAN, "14일", ())), **options)
+        return " ".join(found.details["metrics"]["judge_correctness"]["reasons"])
+
+    refusal = reply({"error": {"message": "no", "param": "max_tokens"}}, 400)
+    assert "refuses max_tokens; set judge.cap_parameter to max_completion_tokens" in verdicts(by_rule, refusal)
+    assert "may need a larger judge.max_new_tokens" in verdicts(by_rule, reply(completion(None)))
+    assert "the budget of 1 calls (judge.max_calls) is spent" in verdicts(by_rule, max_calls=1)
+    slow = lambda request: threading.Event().wait(0.15) or by_rule(request)  # noqa: E731
+    assert "(judge.max_seconds) is spent" in verdicts(slow, max_seconds=0.1)
+    for option, value in (("temperature", -1), ("cap_parameter", "tokens")):
+        with pytest.raises(WorkbenchError, match=rf"judge\.{option}"):
+            create_judge("openai:judge", {option: value})
 
 
 def test_verdicts_are_cached_so_a_second_run_asks_nothing(server: FakeServer, tmp_path: Path) -> None:
@@ -217,6 +239,14 @@ def test_verdicts_are_cached_so_a_second_run_asks_nothing(server: FakeServer, tm
         ("openai:SmolLM2-135M-Instruct", "hf:HuggingFaceTB/SmolLM2-135M-Instruct", True),
         ("openai:other/smollm2-135m-instruct", "hf:HuggingFaceTB/SmolLM2-135M-Instruct", True),
         ("openai:qwen3:latest", "openai:qwen3", True),
+        ("openai:qwen", "hf:models/qwen/", True),
+        ("openai:qwen2.5:7b-instruct", "hf:Qwen/Qwen2.5-7B-Instruct", True),
+        ("openai:gemma3:270m", "hf:google/gemma-3-270m", True),
+        ("openai:gpt-4o-2024-08-06", "openai:gpt-4o", True),
+        ("openai:claude-sonnet-4-20250514", "openai:claude_sonnet_4", True),
+        ("openai:qwen2.5:7b-instruct", "openai:qwen2.5:72b-instruct", False),
+        ("openai:model-2024", "openai:model", False),  # no date
+        ("openai:///", "hf:/", False),  # no name to compare
         ("openai:gpt-4o", "openai:gpt-4o-mini", False),
         ("openai:extractive", "extractive", False),
         ("none", "openai:gpt-4o", False),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.datatypes import WorkbenchError
 from workbench.judging_agreement import agreement, as_agreement, as_plain, rank_correlation
-from workbench.judging_labels import Label, calibrate, read_labels, write_sheet
+from workbench.judging_labels import Label, calibrate, check_questions, read_labels, write_sheet
 
 GRADE = st.sampled_from([0.0, 0.5, 1.0])
 
@@ -115,6 +115,8 @@ FILES = {
     "labels.csv": ("id,label\nq1,correct\nq2,Partly\nq3,\nq4,0\n", "utf-8"),
     "excel.csv": ("번호;판정\r\nq1;맞음\r\nq2;일부\r\nq3;\r\nq4;틀림\r\n", "cp949"),
     "marked.tsv": ("\ufeffid\tquestion\t판정\nq1\twhy, then?\t1\nq2\t\t0.5\nq4\t\twrong\n", "utf-8"),
+    "quoted.csv": ('"id";"label"\n"q1";"correct"\n"q2";"partly"\n"q4";"wrong"\n', "utf-8"),
+    "quoted.tsv": ('"id"\t"question"\t"label"\n"q1"\t"why, then"\t"1"\n"q2"\t\t".5"\n"q4"\t\t"0"\n', "utf-8"),
     "labels.jsonl": ('{"id": "q1", "label": 1}\n\n{"id": "q2", "label": 0.5}\n{"아이디": "q4", "판정": "틀림"}\n', "utf-8"),
 }
 
@@ -149,7 +151,8 @@ def test_grounding_is_labelled_in_its_own_column(tmp_path: Path) -> None:
         ("a.csv", "", "no column 'id'"),
         ("a.csv", "id,label\nq1,\n", "holds no label"),
         ("a.csv", "id,label\nq1,correct,more\n", "row 2 has 3 cells, the first row has 2"),
-        ("a.csv", 'id,label\n"q1,correct\n', "is not valid CSV"),
+        ("a.csv", 'id,label\n"q1,correct\n', "line 2 is not valid CSV"),
+        ("a.csv", 'id;label\n"q1;correct\n', "line 2 is not valid CSV"),
         ("a.jsonl", '{"id": "q1", "label": [1]}\n', "a.jsonl line 1: [1] must be a text or a number"),
         ("a.jsonl", '{"id": "q1", "label": true}\n', "True must be a text or a number"),
         ("a.jsonl", "[1]\n", "a.jsonl line 1 must be a JSON object"),
@@ -180,7 +183,7 @@ def test_labels_meet_the_verdicts_on_the_same_answers() -> None:
     records = [record(name, "correct" if number % 3 else "wrong", " 15  days\n") for number, name in enumerate(names)]
     labels = [label(name, 1.0 if number % 3 else 0.0, "15 days") for number, name in enumerate(names[:24])]
     labels += [label("q25", 0.0, "another configuration's answer"), label("q26", 1.0, None)]
-    found = calibrate(labels, records, {name: name for name in names}, whole=True)
+    found = calibrate(labels, records, {name: name for name in names})
     assert (found["labels"], found["elsewhere"], found["ruled"]) == (26, 1, 0)
     measured = found["metrics"]["judge_correctness"]
     assert (measured["n"], measured["kappa"], measured["raw"]) == (25, 1, 1)
@@ -191,7 +194,7 @@ def test_refusals_and_unreadable_verdicts_are_no_agreement() -> None:
     records = [record("refused", verdicts={}), record("unread", None), record("read")]
     labels = [label("refused", 0.0), label("unread", 1.0), label("read", 1.0), label("not answered", 1.0)]
     clusters: Mapping[str, str] = {name: name for name in ("refused", "unread", "read", "not answered")}
-    found = calibrate(labels, records, clusters, whole=True)
+    found = calibrate(labels, records, clusters)
     assert (found["elsewhere"], found["ruled"]) == (1, 1)
     measured = found["metrics"]["judge_correctness"]
     assert (measured["n"], measured["unjudged"], measured["kappa"]) == (1, 1, None)
@@ -200,8 +203,9 @@ def test_refusals_and_unreadable_verdicts_are_no_agreement() -> None:
 def test_a_label_of_no_question_is_an_error_where_all_questions_are_known() -> None:
     labels = [label("q0", 1.0), label("nobody", 1.0)]
     with pytest.raises(WorkbenchError, match=r"there is no question 'nobody' \(1 such labels\)"):
-        calibrate(labels, [record("q0")], {"q0": "a"}, whole=True)
-    assert calibrate(labels, [record("q0")], {"q0": "a"}, whole=False)["elsewhere"] == 1
+        check_questions(labels, {"q0"})
+    check_questions(labels, {"q0", "nobody"})
+    assert calibrate(labels, [record("q0")], {"q0": "a"})["elsewhere"] == 1
 
 
 def test_a_sheet_comes_back_with_its_answers(tmp_path: Path) -> None:
@@ -214,5 +218,5 @@ def test_a_sheet_comes_back_with_its_answers(tmp_path: Path) -> None:
     lines = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
     assert "why" not in lines  # people label without seeing the verdict
     path.write_text(lines.replace('more",', 'more",correct').replace("15일,", "15일,틀림"), encoding="utf-8")
-    found = calibrate(read_labels(path), records, {"q0": "a", "-1": "b", "refused": "c"}, whole=True)
+    found = calibrate(read_labels(path), records, {"q0": "a", "-1": "b", "refused": "c"})
     assert (found["elsewhere"], found["metrics"]["judge_correctness"]["n"], found["metrics"]["judge_correctness"]["raw"]) == (0, 2, 0.5)

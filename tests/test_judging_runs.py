@@ -91,3 +91,33 @@ def test_settings_without_a_judge_stay_as_they_were(small: Any, monkeypatch: pyt
     ):
         with pytest.raises(WorkbenchError, match=problem):
             run(settings(small("en"), **changes))
+
+
+def test_runs_with_other_seeds_share_the_verdicts(small: Any, server: FakeServer) -> None:
+    server.replies = [by_rule]
+    first = run(settings(small("en")))
+    asked = len(server.requests)
+    again = run(settings(small("en"), seed=1))
+    assert len(server.requests) == asked > 0
+    assert again.details["judge"]["fingerprint"] == first.details["judge"]["fingerprint"]
+    assert judge_note([first, again]) == "uncalibrated"
+    run(settings(small("en"), options={"judge": {"seed": 1}}))  # another opinion, where it is asked for
+    assert len(server.requests) == 2 * asked
+
+
+def test_a_label_of_an_unknown_question_is_refused_before_anything_is_asked(small: Any, server: FakeServer, tmp_path: Path) -> None:
+    server.replies = [by_rule]
+    (tmp_path / "labels.csv").write_text("id,answer,label\nnobody,x,correct\n", encoding="utf-8")
+    options = {"judge": {"labels": str(tmp_path / "labels.csv")}}
+    with pytest.raises(WorkbenchError, match="labels.csv row 2: there is no question 'nobody'"):
+        run(settings(small("en"), generator="openai:writer", options=options))
+    assert server.requests == []
+    agreement = run(settings(small("en"), limit=3, options=options)).details["judge"]["agreement"]  # it may be among the others
+    assert agreement["elsewhere"] == 1
+
+
+def test_lost_verdicts_are_in_the_audit(small: Any, server: FakeServer) -> None:
+    server.replies = [reply(completion("no JSON")), by_rule]
+    audit = {check.id: check for check in run(settings(small("en"))).audit}
+    assert audit["verdicts_lost"].level == "error"  # 1 of 24
+    assert audit["verdicts_lost"].message.endswith("1 × no JSON object")

@@ -69,6 +69,17 @@ def test_one_sentence_says_what_was_lost_and_what_to_mend(numbers: dict, expecte
     assert diagnosis_sentence(diagnosed(**numbers)) == expected
 
 
+def test_the_sentence_tells_what_was_not_answered() -> None:
+    causes = ("fine", "not_used", "", "", "")
+    one, both = (
+        make_result({BUDGET: [0.5] * 5}, causes=causes, records=[make_answer(f"q{row}") for row in rows])
+        for rows in ((0, 1, 2, 3), (0, 1, 2))
+    )
+    lost = "Of 2 questions 1 is lost: 1 not used though in the context. Mend generation first."
+    assert diagnosis_sentence(one) == f"{lost} 1 more is not answered, so not diagnosed. 2 more cannot be diagnosed."
+    assert diagnosis_sentence(both) == f"{lost} 2 more are not answered, so not diagnosed. 1 more cannot be diagnosed."
+
+
 def test_counts_leave_out_what_was_not_diagnosed_and_add_up_seeds() -> None:
     one = diagnosed(fine=3, cut=1, undiagnosed=2)
     again = replace(one, settings=one.settings.replace(seed=1), causes=("failed", *one.causes[1:]))
@@ -101,7 +112,8 @@ def test_cases_are_shown_in_full_by_cause() -> None:
     ]
     cases = [case("not_retrieved", "a", score=None), case("not_used", "c"), case("wrongly_refused", "r"), case("failed", "f", answers=[])]
     cases.insert(1, case("not_retrieved", "b", evidence=[case("", "b")["evidence"][0] | {"rank": None, "share": None}]))
-    result = make_result({BUDGET: [0.5]}, cases=tuple(cases), records=records)
+    causes = tuple(item["cause"] for item in cases)
+    result = make_result({BUDGET: [0.5] * 5}, causes=causes, cases=tuple(cases), records=records)
     words = diagnosis_cases(result)
     for part in (
         "**Not retrieved**: no hit holds the evidence.",
@@ -123,6 +135,12 @@ def test_cases_are_shown_in_full_by_cause() -> None:
     assert "question a" not in only
     assert diagnosis_cases(result, "cut") == "No question is cut by a chunk border."
     assert diagnosis_cases(diagnosed(fine=2)) == "No question is lost."
+    nothing_kept = diagnosed(fine=2, cut=1, failed=2)
+    assert diagnosis_cases(nothing_kept) == "3 questions are lost; none is shown in full."
+    assert diagnosis_cases(nothing_kept, "cut") == "1 question is cut by a chunk border; none is shown in full."
+    assert diagnosis_cases(nothing_kept, "fine") == "2 questions are fine; none is shown in full."
+    assert diagnosis_cases(nothing_kept, "not_used") == "No question is not used though in the context."
+    assert diagnosis_cases(diagnosed(), "cut") == diagnosis_cases(diagnosed(undiagnosed=2)) == "No question was diagnosed."
     with pytest.raises(WorkbenchError, match="unknown cause 'cutt'; did you mean 'cut'"):
         diagnosis_cases(result, "cutt")
 

@@ -96,6 +96,52 @@ def test_of_equal_candidates_the_confirmed_score_is_unbiased_and_the_choosing_on
     assert np.mean(chose) == pytest.approx(0.54, abs=0.01)  # the mean of the highest of 6 normals is 1.27 standard errors, each 0.0315
 
 
+def test_who_is_shown_to_be_worse_than_the_baseline_is_no_bargain() -> None:
+    """All pairs at once show less than the pairs with the baseline: here only these tell the cheap one from it."""
+    draw = np.random.default_rng(0)
+    base = np.clip(0.6 + draw.normal(0, 0.15, 60), 0, 1)
+    cheap = np.clip(base - 0.05 + draw.normal(0, 0.02, 60), 0, 1)
+    best = np.clip(0.66 + draw.normal(0, 0.35, 60), 0, 1)
+    results = [make_result({METRIC: scores}, chunk_size=size) for scores, size in ((base, 256), (cheap, 512), (best, 128))]
+    decision = decide(results)
+    rows = {row.label: row for row in decision.selection.rows}
+    assert rows["512 tokens"].tied
+    assert rows["512 tokens"].difference.high < 0
+    assert decision.label == "256 tokens"
+    assert "Of these, 256 tokens has the fewest chunks" in decision.verdict
+
+
+def test_the_baseline_is_not_kept_where_another_is_shown_to_be_better() -> None:
+    row = report.compare([result(0.5, 1), result(0.5, 2, chunk_size=64), result(0.5, 3, chunk_size=512)]).rows
+    better = replace(row[0], tied=True, control=False, difference=stats.Interval(0.04, 0.01, 0.07, 9, 9))
+    alike = replace(row[1], tied=True, control=False, difference=stats.Interval(0.03, -0.01, 0.07, 9, 9))
+    base = replace(row[2], tied=True, control=False, difference=None)
+    assert report.contenders([better, alike, base]) == [better, alike]
+    assert report.contenders([alike, base]) == [alike, base]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_too_few_document_groups_choose_nothing(groups: int) -> None:
+    clusters = [f"g{number % groups}" for number in range(40)]
+    results = [
+        make_result({METRIC: np.linspace(level - 0.1, level + 0.1, 40)}, clusters, chunk_size=size)
+        for level, size in ((0.9, 64), (0.2, 512))
+    ]
+    with pytest.raises(WorkbenchError, match="cannot show any difference, so nothing can be chosen; ask about 3 groups at least"):
+        decide(results)
+
+
+def test_too_few_groups_to_confirm_let_all_questions_choose() -> None:
+    clusters, parts = list("aaabbbcccddd"), ["train"] * 3 + ["selection"] * 6 + ["confirmation"] * 3
+    scores = np.linspace(0.2, 0.8, 12)
+    decision = decide(
+        [make_result({METRIC: scores + add}, clusters, parts=tuple(parts), chunk_size=size) for add, size in ((0, 64), (0.1, 128))]
+    )
+    assert decision.selection.questions == 12
+    assert decision.confirmation is None
+    assert decision.problem.startswith("Not confirmed: there are too few document groups, so all questions chose")
+
+
 def test_a_choice_that_proves_worse_than_the_baseline_is_not_recommended() -> None:
     base, lucky = result(0.6, 1, chunk_size=64), result(0.61, 2, later=0.4, chunk_size=512)
     decision = decide([base, lucky])
@@ -112,7 +158,8 @@ def test_a_control_is_not_chosen_and_one_that_keeps_up_is_said() -> None:
     decision = decide([base, control, other])
     assert decision.chosen is other
     assert decision.verdict.startswith(
-        "Use 128 tokens: the best of those that are meant to win, but the control random chunks · 128 tokens"
+        "Use 128 tokens: it scores higher than every other candidate that is meant to win (95 %, all pairs tested together). "
+        "Controls cannot be told from the best either (random chunks · 128 tokens)"
     )
     assert "A control scores no lower, so this shows no gain: " in decision.verdict
     alone = decide([one.within({"selection"}) for one in (base, control, other)])
@@ -171,7 +218,7 @@ def damaged(results: list[RunResult], how: str) -> list[RunResult]:
     ("how", "problem"),
     [
         ("undivided", "the questions cannot be divided into parts that share no document group; add questions about other documents."),
-        ("one group", "the confirmation questions are all about one document group; add questions about other documents."),
+        ("one group", "there are too few document groups, so all questions chose; ask about more documents."),
         ("2 lost", "5.6% of the confirmation questions lack a score; run what failed again."),
         ("all lost", f"{METRIC} has no score on any confirmation question; ask more questions."),
     ],
@@ -213,7 +260,9 @@ def test_training_questions_choose_only_where_no_candidate_saw_them(changes: dic
 def test_one_candidate_and_a_chosen_baseline_are_said_to_be_that() -> None:
     one = decide([result(0.7, 1)])
     assert one.chosen is one.baseline
-    assert one.verdict.startswith("Use the one configuration: there is no other candidate. ")
+    assert one.verdict.startswith("the one configuration scores 0.7")
+    assert one.verdict.endswith("on all questions (evidence_recall@512t). There is one candidate, so nothing is chosen.")
+    assert (one.confirmation, one.shrinkage, one.problem) == (None, None, "")
     decision = decide([result(0.7, 1, chunk_size=512), result(0.7, 2, chunk_size=64)])
     assert decision.label == decision.baseline_label == "512 tokens"
     assert decision.verdict.endswith("It is the baseline: no other candidate was shown to be better.")

@@ -1,4 +1,4 @@
-"""Check the answers of one run: failed and cut ones, shrunk contexts, dropped shots, a generator that does not know the language."""
+"""Check the answers of one run: failed and cut ones, shrunk contexts, dropped shots, the generator's language, lost verdicts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ MAX_CAPPED = 0.1
 MOST_REASONS = 3  # shown
 
 
-def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel | None) -> tuple[Check, ...]:
-    """Return one Check for each fault that answers can have; `details` are those of evaluation_answers.answer_details."""
+def audit_answers(
+    details: Mapping[str, Any], language: str, model: LocalModel | None, judged: Mapping[str, Any] | None = None
+) -> tuple[Check, ...]:
+    """Return one Check for each fault that answers can have.
+
+    `details` are those of evaluation_answers.answer_details, `judged` those of a judging.Judgement, None where nothing was judged.
+    """
     failed, answered = sum(details["failed"].values()), details["answered"]
-    listed = [f"{count} × {reason}" for reason, count in details["failed"].items()]
-    reasons = "; ".join([*listed[:MOST_REASONS], *[f"{len(listed) - MOST_REASONS} other reasons"] * (len(listed) > MOST_REASONS)])
-    unanswered = f"{failed} of {failed + answered} questions have no answer: {reasons}" if failed else ""
+    unanswered = f"{failed} of {failed + answered} questions have no answer: {_reasons(details['failed'])}" if failed else ""
     capped = f"{details['capped']} of {answered} answers were cut by max_new_tokens"
     cut = f"{capped}: raise it (--set generator.max_new_tokens=…)" if details["capped"] > MAX_CAPPED * answered else ""
     shrunk = details["shrunk"]
@@ -42,4 +45,23 @@ def audit_answers(details: Mapping[str, Any], language: str, model: LocalModel |
         outcome("shots_dropped", fewer, "warning", "every prompt has all its shots"),
         outcome("answers_left_out", left_out, "warning", "every question could be asked"),
         outcome("generator_language", mismatch, "warning", "nothing speaks against the generator's languages"),
+        verdicts_lost(judged["metrics"]) if judged else Check("verdicts_lost", "ok", "not applicable: nothing is judged"),
     )
+
+
+def verdicts_lost(metrics: Mapping[str, Mapping[str, Any]]) -> Check:
+    """Check that the judge gave every verdict that it was asked for: those it did not give may be of the hard answers."""
+    lost = {metric: counts["unparsed"] + counts["failed"] for metric, counts in metrics.items()}
+    problems = [
+        f"{metric} lacks {lost[metric]} of {counts['asked']} verdicts: {_reasons(counts['reasons'])}"
+        for metric, counts in metrics.items()
+        if lost[metric]
+    ]
+    many = any(lost[metric] > MAX_FAILED * counts["asked"] for metric, counts in metrics.items())
+    fine = f"all {sum(counts['asked'] for counts in metrics.values())} verdicts were given"
+    return outcome("verdicts_lost", "; ".join(problems), "error" if many else "warning", fine)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    listed = [f"{count} × {reason}" for reason, count in counts.items()]
+    return "; ".join([*listed[:MOST_REASONS], *[f"{len(listed) - MOST_REASONS} other reasons"] * (len(listed) > MOST_REASONS)])

@@ -170,7 +170,7 @@ _ALL = (
     Explanation(
         "ceiling_floor",
         WARNING,
-        f"the mean of the primary metric lies between {FLOOR} and {CEILING} (asked of {ENOUGH} questions or more)",
+        f"the mean of the primary metric is below {CEILING} and, but for precision, above {FLOOR} (asked of {ENOUGH} questions or more)",
         "Near 1 nothing is left to gain and near 0 nothing to compare: a tie there says nothing about other data.",
         "Near 1: harder questions, or a smaller k or budget. Near 0: check gold, language and filter before anything else.",
     ),
@@ -184,7 +184,7 @@ _ALL = (
     Explanation(
         "answer_in_question",
         WARNING,
-        f"at most {MAX_GIVEN_AWAY:.0%} of the questions contain a gold answer",
+        f"at most {MAX_GIVEN_AWAY:.0%} of the questions contain a gold answer (those that offer a choice aside)",
         "Such a question is answered by repeating it, without any document.",
         "Rewrite the question, or take the whole fact as its answer.",
     ),
@@ -243,6 +243,14 @@ _ALL = (
         "the generator is made for the language of the data",
         "A model that was not trained on a language writes it badly, however good its context.",
         "Take a generator for this language: `workbench models list`.",
+    ),
+    Explanation(
+        "verdicts_lost",
+        ("error", "warning"),
+        f"the judge gave every verdict it was asked for; more than {MAX_FAILED:.0%} of a metric lost is an error",
+        "Answers without a verdict are unscored, and they need not be like the others: long or odd ones are lost first.",
+        "Read the reasons. Failed requests: run again, for the verdicts given are in the cache. Unreadable replies: raise "
+        "judge.max_new_tokens, or take a judge that keeps to the format.",
     ),
 )
 EXPLANATIONS: dict[str, Explanation] = {explanation.id: explanation for explanation in _ALL}

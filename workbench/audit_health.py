@@ -12,6 +12,7 @@ from workbench import metrics
 from workbench.audit_checks import Evidence, outcome, saturated
 from workbench.datatypes import Dataset, Example
 from workbench.evaluation import Check
+from workbench.metrics_answers import YES_NO
 from workbench.registry import split_spec
 from workbench.retrieval import Bm25Retriever, question_keys
 from workbench.settings import Settings
@@ -28,7 +29,8 @@ MIN_SLICE = 10
 MOST_VALUES = 12  # of a metadata field that is a slice
 QUOTES = re.compile("[\"'“”‘’«»「」『』()\\[\\]{}]")  # dropped wherever they stand: Korean particles follow them without a space
 MARKS = ".,;:!?…。，、？！~"  # dropped around words; + # % $ stay, which tell C from C++ and 5 $ from 5 %
-YES_NO = frozenset({"yes", "no", "true", "false", "예", "네", "아니요", "아니오"})
+CHOICE = re.compile(r"\bor\b|또는|혹은|아니면|[와과]\s.*\s중(?:에서|에)?\s*(?:무엇|뭐|뭘|어느|어떤|어디|누)", re.IGNORECASE)
+NO_FLOOR = ("precision", "token_precision", "token_iou")  # low by nature: most of what is retrieved is no evidence
 
 
 def audit_questions(settings: Settings, dataset: Dataset) -> tuple[Check, ...]:
@@ -62,9 +64,10 @@ def folded(question: str) -> str:
 
 
 def answer_in_question(settings: Settings, dataset: Dataset) -> Check:  # noqa: ARG001 - all of these are called alike
-    """Check that few questions contain a gold answer, for these measure nothing."""
+    """Check that few questions contain a gold answer, for these measure nothing; one that offers a choice has to."""
     asked = [example for example in dataset.examples if example.answers]
-    given = [example for example in asked if any(contains(example.question, answer) for answer in example.answers)]
+    told = [example for example in asked if not CHOICE.search(example.question)]
+    given = [example for example in told if any(contains(example.question, answer) for answer in example.answers)]
     message = f"{len(given)} of {len(asked)} questions with answers contain a gold answer"
     if given:
         message += f", e.g. {given[0].id!r}"
@@ -73,7 +76,7 @@ def answer_in_question(settings: Settings, dataset: Dataset) -> Check:  # noqa: 
 
 
 def contains(question: str, answer: str) -> bool:
-    """Tell whether an answer stands in a question: as whole words, with Hangul as characters whatever the spacing.
+    """Tell whether an answer stands in a question: as whole words, with Hangul as characters from the start of a word on.
 
     Answers of one word (with Hangul: one character) and yes or no are not looked for: too short to give anything away.
     """
@@ -82,7 +85,7 @@ def contains(question: str, answer: str) -> bool:
         return False
     if guess_language(answer) == "ko":
         sought = "".join(parts)
-        return len(sought) > 1 and re.search(rf"(?<!\d){re.escape(sought)}", "".join(asked)) is not None
+        return len(sought) > 1 and any("".join(asked[row:]).startswith(sought) for row in range(len(asked)))
     return len(parts) > 1 and f" {' '.join(parts)} " in f" {' '.join(asked)} "
 
 
@@ -135,7 +138,7 @@ def bm25_ceiling(run: Evidence) -> Check:
 
 
 def ceiling_floor(run: Evidence) -> Check:
-    """Check that the primary metric is neither near 1 nor near 0, where no candidate can be told from another."""
+    """Check that the primary metric is neither near 1 nor near 0 (precision may be), where no candidate can be told from another."""
     metric = run.settings.primary
     values = np.asarray(run.scores.get(metric, ()), dtype=float)
     values = values[np.isfinite(values)]
@@ -145,7 +148,7 @@ def ceiling_floor(run: Evidence) -> Check:
     advice = ""
     if mean > CEILING:
         advice = "nothing is left to gain; ask harder questions, or compare on a smaller budget or k"
-    elif mean < FLOOR:
+    elif mean < FLOOR and metric.partition("@")[0] not in NO_FLOOR:
         advice = "hardly anything is found; check the gold, the language of the models and the filter"
     message = f"{metric} is {mean:.3f} on average"
     return outcome("ceiling_floor", f"{message}: {advice}" if advice else "", "warning", message)

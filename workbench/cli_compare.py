@@ -38,7 +38,7 @@ def compare(
     """Compare the results of several sweeps on the same questions.
 
     Shows one leaderboard, and two configurations question by question. A config id that stands in several paths means for --left the one
-    of the first path, for --right that of the second.
+    of the first path, for --right that of the second. Several seeds of a configuration become one candidate, by their means.
     """
     from workbench import report_pairs
     from workbench.cli_print import print_leaderboard
@@ -83,7 +83,8 @@ def gate(
     """Fail when a candidate is shown to be worse than a baseline.
 
     Pass: the 95 % interval of candidate - baseline, question by question, rules out a drop of more than --max-drop. Fail: it shows one.
-    Else undecided: the data cannot tell; that is a warning, and with --strict a failure.
+    Else undecided: the data cannot tell; that is a warning, and with --strict a failure. Several seeds of a configuration become one, by
+    their means.
     """
     from workbench import report_gate, report_pairs
     from workbench.report_json import plain
@@ -140,7 +141,7 @@ def _audit_errors(candidates: Sequence[Candidate]) -> list[str]:
     from workbench.report import audit_errors
 
     errors = [f"{error} (in {' and '.join(one.sources)})" for one in candidates for error in audit_errors([one.result])]
-    for error in errors:
+    for error in dict.fromkeys(errors):  # seeds may say the same
         _say(f"AUDIT ERROR {error}", error=True)
     return errors
 
@@ -195,7 +196,7 @@ def _pair_record(pair: Pair) -> dict[str, Any]:
 
 def _side(candidate: Candidate) -> dict[str, Any]:
     result = candidate.result
-    return {"config_id": result.config_id, "seed": result.settings.seed, "label": candidate.label, "sources": list(candidate.sources)}
+    return {"config_id": result.config_id, "seeds": list(candidate.seeds), "label": candidate.label, "sources": list(candidate.sources)}
 
 
 def _gate_record(gate: Gate, errors: Sequence[str]) -> dict[str, Any]:
@@ -233,7 +234,6 @@ def _print_json(record: Mapping[str, Any]) -> None:
 
 
 def _say(text: str, error: bool = False) -> None:
-    """Print a line whose names and questions come from files."""
-    from workbench.cli_print import shown
+    from workbench.cli_print import say
 
-    typer.echo(shown(text), err=error)
+    say(text, error)

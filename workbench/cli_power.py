@@ -47,6 +47,8 @@ def power(
     How many to label, and what they show with a power of 80 % at 5 %, two-sided.
     """
     given = {name: value for name, value in locals().items() if name != "as_json" and value is not None}
+    from workbench.report_json import plain
+
     source = next((name for name in BESIDE if name in given), "")
     if not source:
         raise WorkbenchError("say what to plan for: --dataset, --questions, --difference or --result (one of them)")
@@ -64,20 +66,11 @@ def power(
         raise WorkbenchError(f"--difference must be above 0 and at most 1, got {difference}")
     plan = {"result": _from_results, "dataset": _of_dataset, "questions": _of_questions, "difference": _of_difference}[source]
     record, lines = plan(given)
-    typer.echo(json.dumps(_finite(record), ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
+    typer.echo(json.dumps(plain(record), ensure_ascii=False, indent=1, allow_nan=False) if as_json else "\n".join(lines))
 
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON values; what is unknown or infinite is null."""
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _assumptions(given: Mapping[str, Any]) -> tuple[dict[str, float], float, list[str]]:
@@ -176,10 +169,10 @@ def _of_dataset(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _from_results(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Plan from measured differences, for each data set of the results."""
-    from workbench import report
+    from workbench import report, report_pairs
     from workbench.cli_print import shown
 
-    results = _load(given["result"])
+    results = report_pairs.distinct(str(given["result"]), report_pairs.load_any(given["result"]))
     wanted = given.get("baseline")
     if wanted is not None and wanted not in {result.config_id for result in results}:
         raise WorkbenchError(f"no result has the config id {wanted!r}: {', '.join(sorted({result.config_id for result in results}))}")
@@ -242,16 +235,3 @@ def _needed(difference: float, questions: float, groups: float) -> str:
         f"To show a difference of {difference:g} between two candidates alone takes about {rounded(questions)} questions from about "
         f"{rounded(groups)} document groups of the same kind, counting those there are."
     )
-
-
-def _load(path: Path) -> list[RunResult]:
-    """Return the results of a file, of a run's folder, or of all runs of a sweep's output folder, each configuration and seed once."""
-    from workbench.evaluation import load_results
-
-    files = [path]
-    if path.is_dir():
-        files = [path / "result.json"] if (path / "result.json").is_file() else sorted(path.glob("runs/[!.]*/result.json"))
-    if not files:
-        raise WorkbenchError(f"{path} holds no result.json and no runs/*/result.json: give a result file or a sweep's output folder")
-    found = [result for file in files for result in load_results(file)]
-    return list({(result.config_id, result.settings.seed, result.example_ids): result for result in found}.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from workbench.datatypes import Answer, Completion
 from workbench.evaluation import RunResult
 from workbench.pipeline import STEPS
 from workbench.report import Comparison, format_difference, format_interval
+from workbench.report_svg import UNSHOWABLE
 from workbench.settings import Settings
 
 SOURCE = 160  # characters shown of each passage
@@ -21,45 +21,45 @@ SOURCE = 160  # characters shown of each passage
 def print_result(result: RunResult, latency: Mapping[str, float], errors: Sequence[str]) -> None:
     """Print every metric with its interval, what the audit found, seconds by stage and the cache's part in it."""
     for error in errors:
-        typer.echo(f"AUDIT ERROR {error}", err=True)
-    shown = result.settings.model_dump()
-    typer.echo(
+        say(f"AUDIT ERROR {error}", error=True)
+    used = result.settings.model_dump()
+    say(
         "  ".join(
-            f"{name}={shown[name]}"
+            f"{name}={used[name]}"
             for name in ("dataset", "chunker", "chunk_size", "chunk_overlap", "embedder", "retriever", "index", "top_k")
         )
     )
     data = result.data
-    typer.echo(
+    say(
         f"{data['documents']} documents, {data['questions']} questions ({data['scored']} with evidence, "
         f"{data['unanswerable']} unanswerable), "
         f"{result.details['chunks']} chunks of {result.details['chunk_tokens_mean']} tokens on average ({result.settings.tokenizer})"
     )
     if result.details["top_k_clipped"]:
-        typer.echo(f"top_k {result.settings.top_k} was clipped to the {result.details['top_k_clipped']} chunks of the corpus")
+        say(f"top_k {result.settings.top_k} was clipped to the {result.details['top_k_clipped']} chunks of the corpus")
     for metric in result.scores:
         interval = result.interval(metric)
         mark = "  <- primary" if metric == result.settings.primary else ""
         lost = f", {result.unscored(metric)} unscored" if result.unscored(metric) else ""
-        typer.echo(f"  {metric:<22} {format_interval(interval)}  n {interval.n}{lost}{mark}")
+        say(f"  {metric:<22} {format_interval(interval)}  n {interval.n}{lost}{mark}")
     if result.details.get("answers"):
         print_answers(result.details["answers"], result.settings)
     for check in result.audit:
         if check.level != "ok":
-            typer.echo(f"  audit {check.level}: {check.id}: {check.message}")
-    typer.echo("  seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in result.timings.items()))
+            say(f"  audit {check.level}: {check.id}: {check.message}")
+    say("  seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in result.timings.items()))
     if latency:
-        typer.echo(f"  one question: median {latency['median_ms']:.2f} ms, 95th percentile {latency['p95_ms']:.2f} ms (n {latency['n']})")
-    typer.echo("  cache: " + (", ".join(f"{name} {value}" for name, value in result.cache.items()) or "not used"))
+        say(f"  one question: median {latency['median_ms']:.2f} ms, 95th percentile {latency['p95_ms']:.2f} ms (n {latency['n']})")
+    say("  cache: " + (", ".join(f"{name} {value}" for name, value in result.cache.items()) or "not used"))
 
 
 def print_answers(details: Mapping[str, Any], settings: Settings) -> None:
     """Print what answering took: the generator, tokens, seconds, and what went wrong."""
     precision = f" ({details['generator_precision']})" if details["generator_precision"] else ""
-    typer.echo(f"  answers by {settings.generator}{precision}, prompt {settings.prompt}, {settings.answer_budget} tokens of context")
+    say(f"  answers by {settings.generator}{precision}, prompt {settings.prompt}, {settings.answer_budget} tokens of context")
     counts = [f"{details[name]} {name}" for name in ("answered", "refused", "capped", "shrunk")]
     means = [f"{details[name]:g} {name.replace('_', ' ')}" for name in ("prompt_tokens", "completion_tokens") if details[name] is not None]
-    typer.echo("    " + ", ".join([*counts, *means, f"{details['seconds']:.2f} s a question when first asked"]))
+    say("    " + ", ".join([*counts, *means, f"{details['seconds']:.2f} s a question when first asked"]))
 
 
 def watch_step(step: str, seconds: float, produced: Sequence[Any], streamed: bool = False) -> None:
@@ -75,7 +75,7 @@ def watch_step(step: str, seconds: float, produced: Sequence[Any], streamed: boo
     }[step]()
     if streamed and step == "generate":
         typer.echo()
-    typer.echo(f"{STEPS.index(step) + 1} {step:<12} {1000 * seconds:>7.0f} ms  {said}")
+    say(f"{STEPS.index(step) + 1} {step:<12} {1000 * seconds:>7.0f} ms  {said}")
 
 
 def _vector(query: Any) -> str:
@@ -91,18 +91,23 @@ def _spent(completion: Completion) -> str:
 
 
 def shown(text: str) -> str:
-    """Return untrusted text without the control characters that a terminal would obey."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    """Return untrusted text without the control characters that a terminal obeys, those that turn its direction among them."""
+    return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print a text of which parts come from files or models."""
+    typer.echo(shown(text), err=error)
 
 
 def print_answer(answer: Answer) -> None:
     """Print the passages that the generator saw, those cited marked, and the answer."""
-    typer.echo("\nsources" + " (* cited)" * bool(answer.citations))
+    say("\nsources" + " (* cited)" * bool(answer.citations))
     for number, passage in enumerate(answer.passages, start=1):
         mark = "*" if number in answer.citations else " "
         text = " ".join(passage.text.split())
-        typer.echo(shown(f" {mark}[{number}] {passage.title or passage.span.document_id}: {text[:SOURCE]}{'…' * (len(text) > SOURCE)}"))
-    typer.echo(f"\nanswer{' (a refusal)' * answer.refused}\n{shown(answer.text)}")
+        say(f" {mark}[{number}] {passage.title or passage.span.document_id}: {text[:SOURCE]}{'…' * (len(text) > SOURCE)}")
+    say(f"\nanswer{' (a refusal)' * answer.refused}\n{answer.text}")
 
 
 def print_leaderboard(name: str, comparison: Comparison) -> None:
@@ -110,14 +115,14 @@ def print_leaderboard(name: str, comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{name}: {comparison.metric}, best first", title_justify="left")
+    table = Table(title=shown(f"{name}: {comparison.metric}, best first"), title_justify="left")
     for column in ("configuration", "mean [95 %]", "difference to baseline", "tied", "chunks"):
         table.add_column(column, justify="right" if column == "chunks" else "left", overflow="fold")
     for row in comparison.rows:
         difference = format_difference(row.difference) if row.difference else "baseline"
         title = row.label + (" (control)" if row.control else "")
-        table.add_row(title, format_interval(row.interval), difference, "●" if row.tied else "", str(row.result.details["chunks"]))
+        table.add_row(shown(title), format_interval(row.interval), difference, "●" if row.tied else "", str(row.result.details["chunks"]))
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False, emoji=False)
     console.print(table)
-    console.print(comparison.verdict)
+    console.print(shown(comparison.verdict))
     console.print()

@@ -10,30 +10,32 @@ of document gold, when a piece of it lies inside. A unit that is not whole has o
 | no single chunk holds it whole, and a part of it is in the context | cut |
 | anything else | below_budget |
 
-Of a question's units the earliest cause counts. Hits are all that the run retrieved: top_k, or as many as fill the largest budget. For
-document gold only three causes are left: no chunk touches it, no hit touches it, below_budget.
+Of a question's units the earliest cause counts. Hits are all that the run retrieved: top_k, or as many as fill the largest budget.
+Document gold lists more relevant documents than a ranking need hold, so one of them is enough (hit@k = 1); where none is there, the cause
+is that of the document that came nearest: no chunk touches it, no hit touches it, below_budget.
 
-A question that is not answered is judged by retrieval alone: at the tokens of the primary metric (evidence_recall@Nt), else at
-`verdict_budget`; document gold by the first top_k hits, so that what lies deeper is not_retrieved. A question that is answered is judged
-by the passages that the generator saw; where a prompt shows none, retrieved evidence is below_budget. It is *right* when answer_em is 1,
-answer_f1 is at least 0.5, or a gold answer stands whole in it; it is *grounded* unless groundedness is below 0.5 (an answer without a
-content term has none). Then the first line that fits decides:
+Where nothing is answered, questions are judged by retrieval alone: at the tokens of the primary metric (evidence_recall@Nt), else at
+`verdict_budget`; document gold by the first top_k hits, so that what lies deeper is not_retrieved. Where a run answers, only the answered
+questions are diagnosed, by the passages that the generator saw; where a prompt shows none, retrieved evidence is below_budget. An answer
+is *right* when answer_em is 1, answer_f1 is at least 0.5, or a gold answer (but yes or no) stands whole in it; it is *grounded* unless
+groundedness is below 0.5 (an answer without a content term has none). Then the first line that fits decides:
 
 | answer | evidence in the context | cause |
 |---|---|---|
 | failed | any | failed |
 | refused, unanswerable question | - | fine |
 | not refused, unanswerable question | - | answered_unanswerable |
-| right, grounded | whole or in part | fine |
-| right | any other | outside_context |
+| right, not grounded | any | outside_context |
+| right, grounded | whole, in part or unknown | fine |
+| right, grounded | none of it | the cause of the lost unit |
 | wrong or refused | not whole | the cause of the lost unit |
 | refused | whole | wrongly_refused |
 | not grounded | whole | outside_context |
 | wrong, grounded | whole | not_used |
 | without gold answers, grounded | whole | fine |
 
-Not diagnosed (""): unanswerable questions that are not answered, and questions without known evidence unless their answer is right (then
-fine if grounded, else outside_context), since retrieval and generation cannot be told apart.
+Not diagnosed (""): questions that a run which answers did not ask, unanswerable questions where nothing is answered, and questions without
+known evidence unless their answer is right, since retrieval and generation cannot be told apart.
 Not covered: whether an answer that holds a gold answer negates it.
 """
 
@@ -51,7 +53,7 @@ import numpy as np
 
 from workbench.datatypes import Answer, Chunk, Dataset, Document, Example, Hit, Span
 from workbench.metrics import BUDGET_METRIC, covered, first_ranks, merge, touches
-from workbench.metrics_answers import normalise_answer
+from workbench.metrics_answers import YES_NO, normalise_answer
 from workbench.packing import Context
 from workbench.pipeline_postprocess import without_citations
 from workbench.settings import Settings
@@ -63,7 +65,7 @@ CAUSES = {  # in the order of the pipeline
     "cut": "no single chunk holds the evidence whole, and only a part of it reached the context",
     "below_budget": "the evidence was retrieved, but is not, or not wholly, within the context budget",
     "not_used": "the evidence is in the context; the answer is wrong and made of the context",
-    "outside_context": "the answer, right or wrong, does not come from the context: it is not grounded in it, or no evidence stands there",
+    "outside_context": "the answer, right or wrong, does not come from the context: it is not grounded in it",
     "wrongly_refused": "refused, although the evidence is in the context",
     "answered_unanswerable": "the documents do not answer the question; it was answered instead of refused",
     "failed": "the generator returned an error instead of an answer",
@@ -79,7 +81,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Unit:
-    """Hold where one evidence unit went: its alternative covered best, its share in the context, and the cause of its loss ("": whole)."""
+    """Hold where one evidence unit went: its alternative covered best, its share in the context, and the cause of its loss ("": none)."""
 
     span: Span
     rank: int | None  # of the first hit that touches it
@@ -131,7 +133,9 @@ def cause(units: Sequence[Unit], said: Said | None, answerable: bool = True) -> 
     if not answerable:
         return "fine" if said.refused else "answered_unanswerable"
     if said.right and not said.refused:
-        return "fine" if said.grounded and (not units or any(unit.share for unit in units)) else "outside_context"
+        if not said.grounded:
+            return "outside_context"
+        return "fine" if any(unit.share for unit in units) else lost or "fine"
     if lost or not units:
         return lost
     if said.refused:
@@ -166,21 +170,24 @@ def trace(example: Example, hits: Sequence[Hit], pieces: Iterable[Span], chunks:
         if not sizes:
             continue
         shares = {span: covered(span, inside, tables) / size for span, size in sizes.items()}
-        best = max(shares, key=lambda span: shares[span])
+        ranks = {span: next((hit.rank for hit in hits if hit.chunk.span.overlap(span)), math.inf) for span in sizes}
+        best = max(shares, key=lambda span: (shares[span], -ranks[span]))
         lost = "" if shares[best] >= 1 - TOLERANCE else loss(list(sizes), rank, shares[best])
         units.append(Unit(best, rank, shares[best], lost))
     return units
 
 
 def trace_documents(example: Example, hits: Sequence[Hit], pieces: Sequence[Span] | None, chunks: ChunkMap, top_k: int) -> list[Unit]:
-    """Follow each document of a question's gold into the pieces of a context, or into the first top_k hits where `pieces` is None."""
-    units = []
-    for unit, rank in zip(example.evidence, first_ranks(hits, example), strict=True):
-        retrieved = rank is not None and (pieces is not None or rank <= top_k)
-        reached = retrieved if pieces is None else any(touches(piece, unit) for piece in pieces)
-        missing = "below_budget" if retrieved else "not_retrieved" if any(map(chunks.touching, unit)) else "no_chunk"
-        units.append(Unit(unit[0], rank, float(reached), "" if reached else missing))
-    return units
+    """Follow each document of a question's gold into the pieces of a context, or into the first top_k hits where `pieces` is None.
+
+    One is enough: none is lost where one is there, and else all share the cause of the one that came nearest.
+    """
+    ranks = first_ranks(hits, example)
+    retrieved = [rank is not None and (pieces is not None or rank <= top_k) for rank in ranks]
+    reached = retrieved if pieces is None else [any(touches(piece, unit) for piece in pieces) for unit in example.evidence]
+    held = any(chunks.touching(span) for unit in example.evidence for span in unit)
+    lost = "" if any(reached) else "below_budget" if any(retrieved) else "not_retrieved" if held else "no_chunk"
+    return [Unit(unit[0], rank, float(there), lost) for unit, rank, there in zip(example.evidence, ranks, reached, strict=True)]
 
 
 def verdict_budget(settings: Settings) -> int:
@@ -197,12 +204,13 @@ def verdict_budget(settings: Settings) -> int:
 def contains(text: str, answers: Sequence[str], language: str) -> bool:
     """Tell whether a gold answer stands whole in a text, both normalised.
 
-    It starts and ends with a word; a Korean one of several syllables may have particles behind it, but no digit.
+    It starts and ends with a word; a Korean one of several syllables may have particles behind it, but no digit. Yes and no are not looked
+    for: they stand in many an answer that means the other.
     """
     found = normalise_answer(text, language)
     for gold in (normalise_answer(answer, language) for answer in answers):
         after = r"\d" if language == "ko" and len(gold) > 1 else r"\w"
-        if gold and re.search(rf"(?<!\w){re.escape(gold)}(?!{after})", found):
+        if gold and gold not in YES_NO and re.search(rf"(?<!\w){re.escape(gold)}(?!{after})", found):
             return True
     return False
 
@@ -230,14 +238,18 @@ def diagnose(
 ) -> tuple[tuple[str, ...], tuple[dict[str, Any], ...]]:
     """Return the cause of each question, and up to three cases of each cause but `fine`: worst primary score first, then by id.
 
-    `found` holds hits and the context of the largest budget by the row of the question, `answers` what was answered, `scores` a column
-    of all questions for each metric. Cases are plain JSON values; what was answered stands in the record of the answer with the same id.
+    `found` holds hits and the context of the largest budget by the row of the question, `answers` what was answered: where that is some
+    questions, the others are not diagnosed. `scores` has a column of all questions for each metric. Cases are plain JSON values; what was
+    answered stands in the record of the answer with the same id.
     """
     chunk_map, budget = ChunkMap(chunks), verdict_budget(settings)
     causes, traces = [], {}
     for row, example in enumerate(dataset.examples):
         hits, context = found.get(row, ((), Context((), 0, False)))
         answer = answers.get(row)
+        if answers and answer is None:
+            causes.append("")
+            continue
         pieces = None if answer is None else [passage.span for passage in answer.passages]
         if dataset.document_gold:
             units = trace_documents(example, hits, pieces, chunk_map, settings.top_k)
@@ -256,27 +268,32 @@ def diagnose(
             score = float(primary[row])
             case = {"cause": name, "score": score if math.isfinite(score) else None}
             hits = found[row][0]
-            cases.append(case | _in_full(dataset.examples[row], hits, traces[row], documents, dataset.document_gold))
+            shares = [None if dataset.document_gold else round(unit.share, 4) for unit in traces[row]]
+            units = [(unit.span, {"rank": unit.rank, "share": share}) for unit, share in zip(traces[row], shares, strict=True)]
+            cases.append(case | in_full(dataset.examples[row], units, hits, documents))
     return tuple(causes), tuple(cases)
 
 
-def _in_full(
-    example: Example, hits: Sequence[Hit], units: Sequence[Unit], documents: Mapping[str, Document], document_gold: bool
+def in_full(
+    example: Example, units: Iterable[tuple[Span, Mapping[str, Any]]], hits: Sequence[Hit], documents: Mapping[str, Document]
 ) -> dict[str, Any]:
-    """Return a question with its gold, where each unit went, and its first hits."""
+    """Return a question as plain JSON values: its gold, each unit of evidence with what is known of it, and its first hits."""
     evidence = []
-    for unit in units:
-        document = documents[unit.span.document_id]
-        text = document.text[unit.span.start : unit.span.end][:EXCERPT]
-        share = None if document_gold else round(unit.share, 4)
-        evidence.append({"document": document.id, "title": document.title, "text": text, "rank": unit.rank, "share": share})
+    for span, facts in units:
+        document = documents[span.document_id]
+        evidence.append({"document": document.id, "title": document.title, "text": document.text[span.start : span.end][:EXCERPT], **facts})
     return {
         "id": example.id,
         "question": example.question,
         "answers": list(example.answers),
         "evidence": evidence,
         "hits": [
-            {"rank": hit.rank, "document": hit.chunk.span.document_id, "score": round(hit.score, 4), "text": hit.chunk.text[:EXCERPT]}
+            {
+                "rank": hit.rank,
+                "document": hit.chunk.span.document_id,
+                "score": round(hit.score, 4) if math.isfinite(hit.score) else None,
+                "text": hit.chunk.text[:EXCERPT],
+            }
             for hit in hits[:EXAMPLES]
         ],
     }

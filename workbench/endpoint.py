@@ -1,8 +1,8 @@
 """Ask an OpenAI-compatible server: its address and key, the client, retries and errors, once for every part that asks one (LM1, LM2).
 
 Address and key come from OPENAI_BASE_URL and OPENAI_API_KEY, never from settings; a judge on another server has WORKBENCH_JUDGE_BASE_URL
-and WORKBENCH_JUDGE_API_KEY, so that no server gets the key of another. Errors and logs quote nothing of what a server sent, as
-it may repeat the key.
+and WORKBENCH_JUDGE_API_KEY, both or neither, so that no server gets the key of another. Errors and logs quote nothing of what a
+server sent, as it may repeat the key.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ HOPELESS = {  # statuses that every other request would get as well
     404: "answered 404 for model {model!r}; is the model's name right, and OPENAI_BASE_URL (most end in /v1)?",
 }
 TOO_LONG = re.compile(r"context[ _](length|size|window)")  # OpenAI and llama.cpp say so in a code, vLLM in words
-REFUSABLE = {  # parameters that some models refuse, and the option of a generator that leaves them out
-    "max_tokens": "set generator.cap_parameter to max_completion_tokens",
-    "max_completion_tokens": "set generator.cap_parameter to max_tokens",
-    "temperature": "set generator.temperature to null",
-    "top_p": "set generator.top_p to null",
-    "seed": "set generator.seed to null",
+REFUSABLE = {  # parameters that some models refuse, and the option of the part that leaves them out
+    "max_tokens": "cap_parameter to max_completion_tokens",
+    "max_completion_tokens": "cap_parameter to max_tokens",
+    "temperature": "temperature to null",
+    "top_p": "top_p to null",
+    "seed": "seed to null",
 }
 BROKEN = {  # by the class that the HTTP library raises
     "ConnectError": "cannot be reached; is OPENAI_BASE_URL right?",
@@ -68,11 +68,12 @@ class NotAskedError(EndpointError):
 class Endpoint:
     """Send requests for one model; `timeout` is in seconds, for connecting and for each silence of the server.
 
-    `variables` is how the names of the environment variables with address and key begin; a judge without an address has those of OPENAI.
+    `part` is who asks, "generator" or "judge": errors name its options, and a judge may have an address and a key of its own.
     """
 
-    def __init__(self, model: str, timeout: float, variables: str = OWN) -> None:
-        self.variables = variables if os.environ.get(f"{variables}_BASE_URL") else OWN
+    def __init__(self, model: str, timeout: float, part: str = "generator") -> None:
+        self.part = part
+        self.variables = _variables(part)
         self.model = model
         self.timeout = timeout
         self.base_url = _base_url(self.variables)
@@ -171,7 +172,7 @@ class Endpoint:
             return EndpointError(f"{message}: what was sent may be longer than the model's context window; send less", own=True)
         refused = str(error.param)
         if status == 400 and refused in REFUSABLE:
-            return EndpointError(f"{message}: it refuses {refused}; {REFUSABLE[refused]}")
+            return EndpointError(f"{message}: it refuses {refused}; set {self.part}.{REFUSABLE[refused]}")
         if status not in (408, 429) and status < 500:
             return EndpointError(message)
         wait = retry_after(error.response.headers.get("retry-after", ""))
@@ -195,6 +196,14 @@ def retry_after(header: str) -> float | None:
 def _pause(error: Exception) -> bool | float:
     """Tell stamina whether to ask again, or after how many seconds."""
     return isinstance(error, EndpointError) and error.transient and (error.wait or True)
+
+
+def _variables(part: str) -> str:
+    """Return how the names of the environment variables with address and key begin; a judge without an address has those of OPENAI."""
+    own = part == "judge" and os.environ.get(f"{JUDGE}_BASE_URL")
+    if part == "judge" and not own and os.environ.get(f"{JUDGE}_API_KEY"):
+        raise WorkbenchError(f"{JUDGE}_API_KEY is set and {JUDGE}_BASE_URL is not, so the key would go nowhere; set both or neither")
+    return JUDGE if own else OWN
 
 
 def _base_url(variables: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench import metrics, stats
 from workbench.datatypes import Dataset, Example, Hit, WorkbenchError
+from workbench.diagnosis import in_full
 from workbench.index import ExactIndex
 from workbench.packing import Context
 from workbench.retrieval import HybridRetriever
@@ -23,8 +24,7 @@ from workbench.tokens import TokenTable
 
 RANKS = (1, 3, 5, 10)
 FORMAT = 3  # of result files
-FAILURES = 3  # questions and hits shown in full
-EXCERPT = 600  # characters
+FAILURES = 3  # questions shown in full
 PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
 MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch", "sacrebleu", "openai")
 
@@ -247,22 +247,8 @@ def worst_questions(dataset: Dataset, hits: Sequence[Sequence[Hit]], scores: np.
     for row in sorted(lost, key=lambda row: (scores[row], dataset.examples[row].id))[:FAILURES]:
         example = dataset.examples[row]
         ranks = metrics.first_ranks(hits[row], example)
-        evidence = []
-        for unit, rank in zip(example.evidence, ranks, strict=True):
-            document = documents[unit[0].document_id]
-            text = document.text[unit[0].start : unit[0].end][:EXCERPT]
-            evidence.append({"document": document.id, "title": document.title, "text": text, "rank": rank})
-        yield {
-            "id": example.id,
-            "question": example.question,
-            "answers": list(example.answers),
-            "score": float(scores[row]),
-            "evidence": evidence,
-            "hits": [
-                {"rank": hit.rank, "document": hit.chunk.span.document_id, "score": round(hit.score, 4), "text": hit.chunk.text[:EXCERPT]}
-                for hit in hits[row][:FAILURES]
-            ],
-        }
+        units = [(unit[0], {"rank": rank}) for unit, rank in zip(example.evidence, ranks, strict=True)]
+        yield {"score": float(scores[row]), **in_full(example, units, hits[row], documents)}
 
 
 def _number(value: float) -> float | None:

@@ -86,7 +86,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
     if answered:
         with _timed(timings, "answer"):
             # the judge too before any answer: a missing key or a bad label file must not cost them
-            parts = replace(parts, judge=models.judge(settings), pipeline=build_pipeline(parts, prepared, models))
+            parts = replace(parts, judge=models.judge(settings, prepared), pipeline=build_pipeline(parts, prepared, models))
             answers = _score_answers(parts, prepared, retrieval.found, answered)
     values, dataset = {**scores.values, **answers.values}, prepared.dataset
     causes, cases = diagnose(settings, dataset, parts.chunks, prepared.tables, retrieval.found, answers.answers, values, prepared.language)
@@ -225,15 +225,14 @@ def _score_answers(parts: Parts, prepared: Prepared, found: Retrieved, rows: Seq
     judged = None
     if parts.judge:
         clusters = dict(zip((example.id for example in prepared.dataset.examples), prepared.clusters, strict=True))
-        whole = settings.split == "all" and not settings.limit
-        judged, records = parts.judge.assess(examples, answers, records, clusters, whole)
+        judged, records = parts.judge.assess(examples, answers, records, clusters)
         values, asked = {**values, **judged.scores}, {**asked, **judged.asked}
     generator = _inner(parts.pipeline.generator, "generator")
     model = getattr(generator, "model", None)
     return Scores(
         {metric: spread(column, rows, size) for metric, column in values.items()},
         {metric: spread(mask, rows, size) == 1 for metric, mask in asked.items()},
-        audit_answers(details, prepared.language, model if isinstance(model, LocalModel) else None),
+        audit_answers(details, prepared.language, model if isinstance(model, LocalModel) else None, judged.details if judged else None),
         records,
         {
             "judge": judged.details if judged else None,

@@ -20,7 +20,7 @@ from workbench.experiment_data import NONE, Prepared
 from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES
 from workbench.judging import JUDGES, Judge, check_judge, create_judge
-from workbench.judging_labels import read_labels
+from workbench.judging_labels import check_questions, read_labels
 from workbench.pipeline import Pipeline
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate, resolve_prompt
@@ -149,15 +149,20 @@ class Models:
         """Return the generator."""
         return self._same("generator", settings.generator, settings.options.get("generator", {}), create_generator, CachedGenerator)
 
-    def judge(self, settings: Settings) -> Judge | None:
-        """Return the judge with its labels, None where answers are not judged; build it first, so that a missing key costs no answers."""
+    def judge(self, settings: Settings, prepared: Prepared) -> Judge | None:
+        """Return the judge with its labels, None where answers are not judged; build it first, so that a missing key costs no answers.
+
+        The seed of the run is none of its business: runs with other seeds share the verdicts on what they answer alike.
+        """
         if settings.judge == NONE:
             return None
-        options = {"seed": settings.seed, **settings.options.get("judge", {})}
+        options = {"seed": 0, **settings.options.get("judge", {})}
         labels = options.pop("labels", "")
         if not isinstance(labels, str):
             raise WorkbenchError(f"judge.labels {labels!r} must be the name of a file")
         found = read_labels(locate(labels, "labels")) if labels else ()
+        if settings.split == "all" and not settings.limit:
+            check_questions(found, {example.id for example in prepared.dataset.examples})
         return Judge(self._same("judge", settings.judge, options, create_judge, CachedGenerator), tuple(found))
 
 

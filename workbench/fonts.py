@@ -17,7 +17,9 @@ FAMILIES = ("NanumGothic", "Noto Sans KR", "Noto Sans CJK KR", "Malgun Gothic", 
 PACKAGE = "koreanize-matplotlib"
 FILES = ("NanumGothic.ttf", "NanumGothicBold.ttf", "NanumGothicExtraBold.ttf")  # of weight 400, 600 and 700
 EMBEDDED = "Workbench Hangul"  # the family name of letters that a page carries itself
-HANGUL = re.compile("[\u1100-\u11ff\u3000-\u303f\u3130-\u318f\uac00-\ud7a3\uff01-\uff5e\uffe6]")
+HANGUL = re.compile(  # and the signs and Chinese characters of Korean documents: ℃, ※, ①, ㈜, ㎡
+    "[\u1100-\u11ff\u2103\u203b\u2460-\u24ff\u3000-\u303f\u3130-\u318f\u3200-\u33ff\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff5e\uffe6]"
+)
 LATIN = "DejaVu Sans"  # comes with matplotlib, and draws the signs that a Korean font lacks
 
 

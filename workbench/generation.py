@@ -18,12 +18,12 @@ LARGEST = 1e300  # whole numbers can be larger than any float
 _HEADING = re.compile(r"#{1,6}\s|[^\n]*\n\|[-:| ]+$", re.MULTILINE)  # of a section, or of a table: the row above its rule
 
 
-def check_number(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
-    """Raise WorkbenchError for an option of a generator that is no finite number, no whole number, or out of its range."""
+def check_number(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False, part: str = "generator") -> None:
+    """Raise WorkbenchError for an option of a generator (or other part) that is no finite number, no whole number, or out of its range."""
     fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and low <= value <= high
     if not fits or (not whole and value >= LARGEST):
         between = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}" if low > -math.inf else ""
-        raise WorkbenchError(f"generator.{name} {value!r} must be a {'whole ' if whole else ''}number {between}".rstrip())
+        raise WorkbenchError(f"{part}.{name} {value!r} must be a {'whole ' if whole else ''}number {between}".rstrip())
 
 
 class ExtractiveGenerator:

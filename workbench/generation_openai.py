@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from workbench import registry
 from workbench.datatypes import Completion, Conversation
-from workbench.endpoint import OWN, Endpoint, EndpointError, NotAskedError
+from workbench.endpoint import Endpoint, EndpointError, NotAskedError
 from workbench.generation import check_number
 
 FAILURES_IN_A_ROW = 5  # conversations, then the rest is not asked
@@ -37,7 +38,7 @@ class OpenAIGenerator:
     def __init__(
         self,
         argument: str,
-        variables: str = OWN,
+        part: str = "generator",
         *,
         max_new_tokens: int = 256,
         temperature: float | None = 0.0,
@@ -50,17 +51,18 @@ class OpenAIGenerator:
         max_seconds: float = 0.0,
     ) -> None:
         for package in ("openai", "stamina"):
-            registry.require(package, "openai", f"generator 'openai:{argument}'")
-        check_number("max_new_tokens", max_new_tokens, 1, whole=True)
-        check_number("temperature", 0 if temperature is None else temperature, 0)
-        check_number("top_p", 1 if top_p is None else top_p, 0, 1)
-        check_number("seed", 0 if seed is None else seed, -math.inf, whole=True)
-        check_number("concurrency", concurrency, 1, whole=True)
-        check_number("timeout", timeout, 0.001)
-        check_number("max_calls", max_calls, 0, whole=True)
-        check_number("max_seconds", max_seconds, 0)
+            registry.require(package, "openai", f"{part} 'openai:{argument}'")
+        check = functools.partial(check_number, part=part)
+        check("max_new_tokens", max_new_tokens, 1, whole=True)
+        check("temperature", 0 if temperature is None else temperature, 0)
+        check("top_p", 1 if top_p is None else top_p, 0, 1)
+        check("seed", 0 if seed is None else seed, -math.inf, whole=True)
+        check("concurrency", concurrency, 1, whole=True)
+        check("timeout", timeout, 0.001)
+        check("max_calls", max_calls, 0, whole=True)
+        check("max_seconds", max_seconds, 0)
         if cap_parameter not in CAP_PARAMETERS:
-            raise registry.unknown("generator.cap_parameter", str(cap_parameter), CAP_PARAMETERS)
+            raise registry.unknown(f"{part}.cap_parameter", str(cap_parameter), CAP_PARAMETERS)
         self.model = argument
         self.max_new_tokens = max_new_tokens
         self.cap_parameter = cap_parameter
@@ -70,8 +72,8 @@ class OpenAIGenerator:
             "seed": seed,
         }
         self.concurrency = concurrency
-        self._endpoint = Endpoint(argument, timeout, variables)
-        self._gate = _Gate(max_calls, max_seconds)
+        self._endpoint = Endpoint(argument, timeout, part)
+        self._gate = _Gate(part, max_calls, max_seconds)
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
@@ -186,7 +188,7 @@ class OpenAIGenerator:
             known = ENDINGS.get(finish) if isinstance(finish, str) else None
             raise self._fault(known or "gave a reason to finish that we do not know", own=finish == "content_filter")
         if content is None:
-            raise self._fault("sent no text (null); a model that reasons first may need a larger generator.max_new_tokens")
+            raise self._fault(f"sent no text (null); a model that reasons first may need a larger {self._endpoint.part}.max_new_tokens")
         if not isinstance(content, str):
             raise self._fault("sent a content that is no text")
         if any("\ud800" <= letter <= "\udfff" for letter in content):
@@ -210,7 +212,8 @@ class OpenAIGenerator:
 class _Gate:
     """Decide before each attempt whether it may go out: by budgets of calls and seconds, and by how the last conversations went."""
 
-    def __init__(self, max_calls: int, max_seconds: float) -> None:
+    def __init__(self, part: str, max_calls: int, max_seconds: float) -> None:
+        self._part = part
         self.works = False
         self._max_calls, self._calls = max_calls, 0
         self._max_seconds, self._seconds, self._since = max_seconds, 0.0, 0.0
@@ -236,9 +239,9 @@ class _Gate:
             if self._closed:
                 return self._closed
             if self._max_calls and self._calls >= self._max_calls:
-                return f"the budget of {self._max_calls} calls (generator.max_calls) is spent"
+                return f"the budget of {self._max_calls} calls ({self._part}.max_calls) is spent"
             if self._max_seconds and self._seconds + time.monotonic() - self._since >= self._max_seconds:
-                return f"the budget of {self._max_seconds:g} seconds (generator.max_seconds) is spent"
+                return f"the budget of {self._max_seconds:g} seconds ({self._part}.max_seconds) is spent"
             self._calls += 1
             return ""
 

@@ -27,7 +27,6 @@ import numpy as np
 
 from workbench import registry
 from workbench.datatypes import Answer, Completion, Conversation, Example, Generator, WorkbenchError
-from workbench.endpoint import JUDGE
 from workbench.judging_agreement import rank_correlation
 from workbench.judging_labels import Label, calibrate
 from workbench.judging_prompts import GRADES, correctness, groundedness, instruction
@@ -74,15 +73,14 @@ class Judge:
         answers: Sequence[Answer],
         records: Sequence[Mapping[str, Any]],
         clusters: Mapping[str, str],
-        whole: bool,
     ) -> tuple[Judgement, tuple[Mapping[str, Any], ...]]:
         """Return the judgement, its details with the agreement with the labels, and the answer records with their verdicts.
 
-        `clusters` and `whole` are those of `calibrate`.
+        `clusters` are those of `calibrate`.
         """
         found = judge_answers(self.generator, examples, answers)
         records = tuple({**record, "verdicts": verdicts} for record, verdicts in zip(records, found.verdicts, strict=True))
-        measured = {"agreement": calibrate(self.labels, records, clusters, whole)} if self.labels else {}
+        measured = {"agreement": calibrate(self.labels, records, clusters)} if self.labels else {}
         return replace(found, details={**found.details, **measured}), records
 
 
@@ -101,9 +99,9 @@ def check_judge(judge: str, generator: str) -> None:
 def create_judge(spec: str, options: Mapping[str, Any], allow_download: bool = False) -> Generator:
     """Build the model that `spec` names, at temperature 0 unless its options say otherwise.
 
-    Its server is that of WORKBENCH_JUDGE_BASE_URL and WORKBENCH_JUDGE_API_KEY where the first is set, else that of OPENAI_BASE_URL.
+    Its server is that of WORKBENCH_JUDGE_BASE_URL and WORKBENCH_JUDGE_API_KEY where these are set, else that of OPENAI_BASE_URL.
     """
-    return registry.create("judge", JUDGES, spec, {"temperature": 0.0, **options}, allow_download=allow_download, variables=JUDGE)
+    return registry.create("judge", JUDGES, spec, {"temperature": 0.0, **options}, allow_download=allow_download, part="judge")
 
 
 def judge_answers(judge: Generator, examples: Sequence[Example], answers: Sequence[Answer]) -> Judgement:
@@ -195,6 +193,10 @@ def _counts(
 
 
 def _model(spec: str) -> str:
-    """Return the name of a model without its kind, owner and folder, "" where there is none: hf:org/Name and openai:name are one."""
-    last = re.split(r"[/\\]", registry.split_spec(spec)[1] or "")[-1]
-    return last.casefold().removesuffix(":latest")
+    """Return what is left of the name of a model when servers spell it differently, "" where there is none.
+
+    That is the last part of its path without case, ":latest", a date at its end and punctuation: hf:Qwen/Qwen2.5-7B-Instruct and
+    openai:qwen2.5:7b-instruct are one. Not covered: names that tell nothing, such as an alias.
+    """
+    last = re.split(r"[/\\]", (registry.split_spec(spec)[1] or "").rstrip("/\\"))[-1].casefold().removesuffix(":latest")
+    return re.sub(r"[\W_]", "", re.sub(r"-\d{4}-?\d\d-?\d\d$", "", last))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,18 @@ def read_labels(path: Path) -> list[Label]:
     return labels
 
 
-def calibrate(labels: Sequence[Label], records: Sequence[Mapping[str, Any]], clusters: Mapping[str, str], whole: bool) -> dict[str, Any]:
+def check_questions(labels: Sequence[Label], ids: Collection[str]) -> None:
+    """Raise WorkbenchError for a label of a question that is not among all questions of the data."""
+    if strangers := [label for label in labels if label.id not in ids]:
+        raise WorkbenchError(f"{strangers[0].where}: there is no question {strangers[0].id!r} ({len(strangers)} such labels)")
+
+
+def calibrate(labels: Sequence[Label], records: Sequence[Mapping[str, Any]], clusters: Mapping[str, str]) -> dict[str, Any]:
     """Measure the verdicts in answer records on labels: metric -> Agreement as plain values (unknown is None), for labelled metrics.
 
-    `clusters` are those of all questions of the run, by id; with `whole` it holds all questions of the data, so a label of another is an
-    error. `elsewhere` counts labels of other questions or answers, `ruled` those of refusals and empty answers, which no judge is asked.
+    `clusters` are those of all questions of the run, by id. `elsewhere` counts labels of other questions or answers, `ruled` those of
+    refusals and empty answers, which no judge is asked.
     """
-    if whole and (strangers := [label for label in labels if label.id not in clusters]):
-        raise WorkbenchError(f"{strangers[0].where}: there is no question {strangers[0].id!r} ({len(strangers)} such labels)")
     answers = {str(record["id"]): record for record in records}
     pairs: dict[str, list[tuple[float, float, str]]] = {metric: [] for label in labels for metric in label.grades}
     elsewhere = ruled = 0
@@ -151,16 +155,18 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def _cells(path: Path, text: str) -> list[list[str]]:
-    """Parse with the first delimiter that makes a column of ids."""
+    """Parse with the first delimiter that makes a column of ids; of those that make no table the error of the first is told."""
+    problem = ""
     for delimiter in ",;\t":
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         try:
             rows = [[_unescaped(cell) for cell in cells] for cells in reader]
         except csv.Error as error:
-            raise WorkbenchError(f"{path}, line {reader.line_num} is not valid CSV: {error}") from None
+            problem = problem or f"{path}, line {reader.line_num} is not valid CSV: {error}"
+            continue
         if rows and "id" in map(_column, rows[0]):
             return rows
-    raise WorkbenchError(f"{path} has no column 'id' (or 번호) in its first row")
+    raise WorkbenchError(problem or f"{path} has no column 'id' (or 번호) in its first row")
 
 
 def _known(columns: Sequence[str], cells: Sequence[str], where: str) -> dict[str, str]:

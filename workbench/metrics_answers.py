@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics import CHRF
 
 GOLD_METRICS = ("answer_em", "answer_f1", "chrf")
+YES_NO = frozenset({"yes", "no", "true", "false", "예", "네", "아니요", "아니오"})  # normalised gold answers that stand in many a text
 TERMS = {"ko": "hangul-bigram", "en": "english"}  # as BM25 cuts its terms; any other language: "word"
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

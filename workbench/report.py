@@ -75,7 +75,7 @@ def compare(
 ) -> Comparison:
     """Compare results question by question on one metric (default: their primary).
 
-    `baseline` is a config id, default the first result. Differences to it are simultaneous over all candidates (max-T); the tied set comes
+    `baseline` is a config id, default the first result that is no control. Differences to it are simultaneous (max-T); the tied set comes
     from max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict. The
     verdict names the cheapest of the tied set, at these prices (`report_costs.cheapest`).
     """
@@ -88,7 +88,7 @@ def compare(
     ids = [result.config_id for result in results]
     if baseline is not None and baseline not in ids:
         raise unknown("baseline", baseline, ids)
-    base = ids.index(baseline) if baseline else 0
+    base = ids.index(baseline or first_candidate(results))
     asked = np.stack([result.asked_of(metric) for result in results], axis=1)
     scored = np.stack([np.isfinite(np.asarray(result.scores[metric], dtype=float)) for result in results], axis=1)
     wanted = asked.any(axis=1)
@@ -168,6 +168,25 @@ def _tied(differences: Mapping[tuple[int, int], stats.Interval], best: int) -> s
     return {best} | {column for pair in differences if best in pair and pair not in shown for column in pair}
 
 
+def contenders(rows: Sequence[Row]) -> list[Row]:
+    """Return the candidates to choose from, best first: those that cannot be told from the best one, controls left out.
+
+    Against the baseline fewer pairs are tested, so more is shown: who is worse than it there is left out, and so is the baseline where
+    another is better.
+    """
+    candidates = [row for row in rows if not row.control] or list(rows)
+    tied = [row for row in candidates if row.tied] or candidates[:1]
+    tied = [row for row in tied if row.difference is None or not row.difference.high < 0] or tied
+    if any(row.difference and row.difference.low > 0 for row in tied):
+        tied = [row for row in tied if row.difference is not None]
+    return tied
+
+
+def first_candidate(results: Sequence[RunResult]) -> str:
+    """Return the config id of the first result that is no control, else of the first: the baseline where none is declared."""
+    return next((result for result in results if not is_control(result.settings)), results[0]).config_id
+
+
 def _verdict(
     rows: Sequence[Row], metric: str, baseline: str, questions: int, clusters: int, lost: float, prices: Mapping[str, float] | None
 ) -> str:
@@ -188,7 +207,7 @@ def _verdict(
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        words += cheapest([(row.label, row.result) for row in (best, *ties) if best.control or not row.control], metric, prices)[1]
+        words += cheapest([(row.label, row.result) for row in contenders(rows)], metric, prices)[1]
     if best.difference is not None:
         words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
     else:
@@ -244,10 +263,12 @@ def audit_errors(results: Sequence[RunResult]) -> list[str]:
 
 
 def find_baseline(results: Sequence[RunResult], wanted: Mapping[str, Any]) -> str:
-    """Return the config id of the first result with these settings that is no control; without any wish, of the first result."""
+    """Return the config id of the first result with these settings that is no control; without any wish, that of `first_candidate`."""
+    if not wanted:
+        return first_candidate(results)
     for result in results:
         same = all(_fits(getattr(result.settings, field), value) for field, value in wanted.items())
-        if same and not (wanted and is_control(result.settings)):
+        if same and not is_control(result.settings):
             return result.config_id
     raise WorkbenchError(f"no result has the baseline's settings {dict(wanted)}")
 

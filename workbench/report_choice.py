@@ -11,21 +11,27 @@ import numpy as np
 from workbench import stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.report import MAX_LOST, Comparison, Row, compare, format_difference, format_interval
+from workbench.report import MAX_LOST, Comparison, Row, compare, contenders, format_difference, format_interval
 from workbench.report_costs import cheapest
+
+FEWEST = 3  # document groups that can show a difference
 
 
 def choose(comparison: Comparison, prices: Mapping[str, float] | None = None) -> RunResult:
-    """Return the cheapest candidate that cannot be told from the best, else the best of those that are no controls.
+    """Return the cheapest of the contenders; raise WorkbenchError where too few questions or document groups tell them apart.
 
     Its score on the questions that chose it is flattered (ST2): confirm it on others.
     """
-    candidates = [row for row in comparison.rows if not row.control] or list(comparison.rows)
-    tied = [row for row in candidates if row.tied] or candidates[:1]
+    tied = contenders(comparison.rows)
     if not comparison.questions:
         raise WorkbenchError(comparison.verdict)
     if comparison.lost > MAX_LOST:
         raise WorkbenchError(f"{comparison.metric}: {comparison.lost:.1%} of the questions lack a score, so nothing can be chosen")
+    if len(comparison.rows) > 1 and comparison.clusters < FEWEST:
+        raise WorkbenchError(
+            f"{comparison.metric}: questions about {comparison.clusters} document group{'s' * (comparison.clusters != 1)} cannot show any "
+            f"difference, so nothing can be chosen; ask about {FEWEST} groups at least"
+        )
     return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric, prices)[0]].result
 
 

@@ -121,6 +121,8 @@ def cost_per_1000(result: RunResult, prices: Mapping[str, float] | None = None) 
 def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str, prices: Mapping[str, float] | None = None) -> tuple[int, str]:
     """Return the place of the cheapest of labelled candidates, and a sentence about it; place 0 and "" where nothing tells them apart.
 
+    Candidates come best first: of several that cost the same the best is taken.
+
     With prices that is the lowest sum of price x cost, else the lowest cost of the kind that `deciding` names. Raise WorkbenchError where
     several are priced and a priced cost of one is not known.
     """
@@ -134,5 +136,8 @@ def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str, prices: M
         words, form = (cost.words, cost.form) if cost else ("", "")
     if len(set(values)) < 2:
         return 0, ""
-    place = min(range(len(candidates)), key=lambda at: (values[at], candidates[at][0]))
-    return place, f"Of these, {candidates[place][0]} {words} ({form.format(figures(values[place]))}). "
+    place = values.index(min(values))
+    label, spent = candidates[place][0], form.format(figures(values[place]))
+    if values.count(values[place]) > 1:
+        return place, f"Of these, none costs less than {label} ({spent}). "
+    return place, f"Of these, {label} {words} ({spent}). "

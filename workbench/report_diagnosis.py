@@ -60,14 +60,17 @@ def diagnosis_sentence(result: RunResult) -> str:
     if not total:
         return NOTHING
     lost = sorted((cause for cause in CAUSES if cause != "fine" and found[cause]), key=lambda cause: -found[cause])
-    skipped = len(result.causes) - total
-    more = f" {skipped} more cannot be diagnosed." if skipped else ""
+    answered = {answer["id"] for answer in result.answers}
+    skipped = [name for name, cause in zip(result.example_ids, result.causes, strict=True) if not cause]
+    unasked = sum(name not in answered for name in skipped) if answered else 0
+    more = f" {unasked} more {_are(unasked)} not answered, so not diagnosed." if unasked else ""
+    more += f" {len(skipped) - unasked} more cannot be diagnosed." if len(skipped) > unasked else ""
     if not lost:
         return f"Of {total} question{'s' * (total != 1)} none is lost.{more}"
     number = total - found["fine"]
     said = ", ".join(f"{found[cause]} {NAMES[cause]}" for cause in lost)
     first = max(STAGES, key=lambda stage: sum(found[cause] for cause in STAGES[stage]))
-    return f"Of {total} question{'s' * (total != 1)} {number} {'is' if number == 1 else 'are'} lost: {said}. Mend {first} first.{more}"
+    return f"Of {total} question{'s' * (total != 1)} {number} {_are(number)} lost: {said}. Mend {first} first.{more}"
 
 
 def diagnosis_table(results: Sequence[RunResult]) -> Markdown:
@@ -87,12 +90,19 @@ def diagnosis_cases(result: RunResult, cause: str | None = None, number: int = E
     """Render questions of one cause, or of each, in full: evidence, first hits, the answer; raise WorkbenchError for no known cause."""
     if cause is not None and cause not in CAUSES:
         raise unknown("cause", cause, CAUSES)
-    parts = []
+    found, parts = count(result), []
+    if not any(found.values()):
+        return Markdown(NOTHING)
     for name, cases in _cases(result, number).items():
         if cause in (None, name):
             parts.append(f"**{NAMES[name].capitalize()}**: {CAUSES[name]}.")
             parts += [_case_lines(case, answer, result.settings.primary) for case, answer in cases]
-    return Markdown("\n\n".join(parts) or (f"No question is {NAMES[cause]}." if cause else "No question is lost."))
+    if parts:
+        return Markdown("\n\n".join(parts))
+    total, said = (found[cause], NAMES[cause]) if cause else (sum(found.values()) - found["fine"], "lost")
+    if not total:
+        return Markdown(f"No question is {said}.")
+    return Markdown(f"{total} question{'s' * (total != 1)} {_are(total)} {said}; none is shown in full.")
 
 
 def diagnosis(results: Sequence[RunResult], comparison: Comparison | None, language: str) -> str:
@@ -124,6 +134,10 @@ def diagnosis(results: Sequence[RunResult], comparison: Comparison | None, langu
         articles = "".join(_article(case, answer, best.settings.primary, language) for case, answer in cases)
         blocks.append(f"<details><summary>{own(words)}</summary>{articles}</details>")
     return "\n".join(blocks)
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _used(every: Sequence[Mapping[str, int]]) -> list[str]:

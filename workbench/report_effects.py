@@ -146,14 +146,11 @@ def effect_sentences(found: Sequence[Effect], alone: Sequence[str] = ()) -> list
 
 
 def effects(results: Sequence[RunResult], comparison: Comparison) -> str:
-    """Return the main effects as HTML: a note, the sentences and a table; "" where no setting can be told from the others."""
+    """Return the main effects of merged results as HTML: sentences and a table; "" where no setting can be told from the others."""
     if comparison.lost > MAX_LOST or not comparison.questions:
         return ""
     baseline = next(row.result.config_id for row in comparison.rows if row.difference is None)
-    merged = merge_seeds(results)
-    if any(comparison.metric not in result.scores for result in merged):
-        return ""
-    found = main_effects(merged, comparison.metric, baseline=baseline)
+    found = main_effects(results, comparison.metric, baseline=baseline)
     if not found:
         return ""
     lines = []
@@ -162,7 +159,7 @@ def effects(results: Sequence[RunResult], comparison: Comparison) -> str:
         cells = [f'<th scope="row">{setting}</th><td class="whole">{value}</td><td class="whole">{reference}</td>']
         cells += [number_cell(difference, effect.interval.mean), number_cell(p, effect.interval.p), number_cell(blocks, effect.blocks)]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    said = " ".join(effect_sentences(found, left_out(merged, comparison.metric)))
+    said = " ".join(effect_sentences(found, left_out(results, comparison.metric)))
     caption = (
         f"Change of {comparison.metric} on average over the combinations of the other settings in which every value was run; "
         "controls are left out."
@@ -237,14 +234,8 @@ def seed_variance(results: Sequence[RunResult], metric: str) -> list[SeedVarianc
 SEED_HEADER = ("configuration", "seeds", "mean", "sd from seed to seed", "standard error over questions")
 
 
-def seed_table(results: Sequence[RunResult], metric: str) -> Markdown:
-    """Render how means vary between seeds, beside their standard error over questions; "" where every configuration has one seed."""
-    rows = _seed_rows(results, metric)
-    return markdown_table(SEED_HEADER, [[name, *map(_digits, figures)] for name, figures in rows]) if rows else Markdown()
-
-
 def seeds(results: Sequence[RunResult], metric: str) -> str:
-    """Return the same as HTML; "" where every configuration has one seed."""
+    """Return how means vary between seeds, beside their standard error over questions, as HTML; "" where all have one seed."""
     rows = _seed_rows(results, metric)
     if not rows:
         return ""

@@ -123,5 +123,6 @@ def _sentence(outcome: str, interval: stats.Interval, max_drop: float, metric: s
 
 def settings_changed(gate: Gate) -> list[str]:
     """Return the settings in which the two differ, as "chunk_size 256 -> 128"."""
-    old, new = (one.result.settings.model_dump() for one in (gate.baseline, gate.candidate))
+    sides = (gate.baseline, gate.candidate)
+    old, new = (one.result.settings.model_dump() | {"seed": " and ".join(map(str, one.seeds))} for one in sides)
     return [f"{name} {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]

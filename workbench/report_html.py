@@ -72,7 +72,7 @@ def write_html(
     """
     if not results and not failed:
         raise WorkbenchError("nothing to report: no results and no failed runs")
-    return write_text(path, render(divide(results, baseline or {}, prices), title, command, failed, prices))
+    return write_text(path, render_html(divide(results, baseline or {}, prices), title, command, failed, prices))
 
 
 def divide(results: Sequence[RunResult], baseline: Mapping[str, str], prices: Mapping[str, float] | None = None) -> list[Part]:
@@ -89,7 +89,7 @@ def divide(results: Sequence[RunResult], baseline: Mapping[str, str], prices: Ma
         part = Part(f"data-{number}", name, members, None, runs=members)
         try:
             part = replace(part, results=merge_seeds(members))
-            comparison = report.compare(part.results, baseline=baseline.get(name), prices=prices)
+            comparison = _compared(part.results, baseline.get(name), prices)
             part = replace(part, comparison=comparison if comparison.questions else None, problem=comparison.verdict)
             if errors := report.audit_errors(members):
                 raise WorkbenchError(f"an audit check failed: {errors[0]}")
@@ -100,7 +100,17 @@ def divide(results: Sequence[RunResult], baseline: Mapping[str, str], prices: Ma
     return parts
 
 
-def render(
+def _compared(results: Sequence[RunResult], baseline: str | None, prices: Mapping[str, float] | None) -> Comparison:
+    """Compare candidates; where one lacks a cost that has a price, without prices, since only the decision needs them."""
+    try:
+        return report.compare(results, baseline=baseline, prices=prices)
+    except WorkbenchError:
+        if not prices:
+            raise
+        return report.compare(results, baseline=baseline)
+
+
+def render_html(
     parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
 ) -> str:
     """Return the whole page."""

@@ -46,17 +46,24 @@ def write_json_report(
     """Write the report of these results as JSON; arguments and errors are those of `report_html.write_html`."""
     if not results and not failed:
         raise WorkbenchError("nothing to report: no results and no failed runs")
-    parts = divide(results, baseline or {}, prices)
-    record = {
-        "schema": SCHEMA,
-        "title": title,
-        "command": command,
-        "commit": commit(),
-        "versions": versions(results),
-        "data_sets": [_data_set(part, prices) for part in parts],
-        "failed": [{"point": run["point"], "error": run["error"]} for run in failed],
-    }
-    return write_json(path, plain(record))
+    return write_json(path, render_json(divide(results, baseline or {}, prices), title, command, failed, prices))
+
+
+def render_json(
+    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Return the whole report as plain JSON values."""
+    return plain(
+        {
+            "schema": SCHEMA,
+            "title": title,
+            "command": command,
+            "commit": commit(),
+            "versions": versions([result for part in parts for result in part.results]),
+            "data_sets": [_data_set(part, prices) for part in parts],
+            "failed": [{"point": run["point"], "error": run["error"]} for run in failed],
+        }
+    )
 
 
 def plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ def memo_title(decision: Decision) -> str:
     return f"Use {decision.label}" + ("" if decision.confirmation else ", not confirmed yet")
 
 
-def memo_parts(decision: Decision, prices: Mapping[str, float] | None = None) -> list[tuple[str, list[str]]]:
+def memo_parts(decision: Decision, results: Sequence[RunResult], prices: Mapping[str, float] | None = None) -> list[tuple[str, list[str]]]:
     """Return the parts of a memo, each a heading and its sentences: plain text."""
     alone = len(decision.selection.rows) == 1
     parts = [
@@ -37,7 +37,7 @@ def memo_parts(decision: Decision, prices: Mapping[str, float] | None = None) ->
         ("What more questions would show", power_sentences(decision.selection)),
         (
             "What was not tested",
-            limits([row.result for row in decision.selection.rows], confirmed=alone or decision.confirmation is not None),
+            limits(results, confirmed=alone or decision.confirmation is not None),
         ),
     ]
     return [(heading, sentences) for heading, sentences in parts[alone:] if sentences]
@@ -68,7 +68,7 @@ def memo_html(
         return notice + _listed(limits(results), "What was not tested")
     scores = "".join(f"<div><dt>{own(name)}</dt><dd>{own(value)}</dd></div>" for name, value in memo_scores(decision))
     parts = []
-    for heading, sentences in memo_parts(decision, prices):
+    for heading, sentences in memo_parts(decision, results, prices):
         said = (
             f"<p>{own(sentences[0])}</p>" if len(sentences) == 1 else f"<ul>{''.join(f'<li>{own(each)}</li>' for each in sentences)}</ul>"
         )

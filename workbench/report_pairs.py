@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,9 @@ from workbench import metrics, report, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.metrics import ANSWER_METRICS
+from workbench.report_effects import merge_seeds
 from workbench.report_labels import labels
-from workbench.report_power import paired_scores
+from workbench.report_power import asked_and_kept, paired_scores
 from workbench.storage import read_json, sha256_file
 
 RESULT, RECORD = "result.json", "record.json"
@@ -24,9 +27,13 @@ RESULT, RECORD = "result.json", "record.json"
 class Candidate:
     """Hold one result, the names of the files or folders that hold it, and a label that no other candidate has."""
 
-    result: RunResult
+    result: RunResult  # several seeds of a configuration merged
     sources: tuple[str, ...]
     label: str
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return _seeds(self.result)
 
 
 @dataclass(frozen=True)
@@ -112,15 +119,28 @@ def _read(path: Path, recorded: bool = False) -> list[RunResult]:
         raise WorkbenchError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
+def distinct(source: str, results: Sequence[RunResult]) -> list[RunResult]:
+    """Return each result once; raise WorkbenchError where a configuration and seed has different scores on the same questions."""
+    found: dict[tuple[Any, ...], RunResult] = {}
+    for result in results:
+        known = found.setdefault((result.data["fingerprint"], result.example_ids, result.config_id, result.settings.seed), result)
+        if not _same(known, result):
+            raise WorkbenchError(
+                f"{source} has {result.config_id} (seed {result.settings.seed}) more than once, with different scores; name one {RESULT}"
+            )
+    return list(found.values())
+
+
 def join(sources: Mapping[str, Sequence[RunResult]]) -> tuple[dict[str, list[Candidate]], list[str]]:
     """Return the candidates by data set, for data sets that stand in every source, and notes on what was left out.
 
-    Equal results (config id, seed, scores) become one candidate. Raise WorkbenchError where two sources have different versions or
-    different questions of one data set, or nothing in common (D22, ST1).
+    The seeds that a source has of a configuration are merged. Equal results (config id, seeds, scores) become one candidate. Raise
+    WorkbenchError where two sources have different versions or different questions of one data set, or nothing in common (D22, ST1),
+    where one contradicts itself, and where `merge_seeds` does.
     """
     found: dict[tuple[str, tuple[str, ...]], dict[str, list[RunResult]]] = {}
     for name, results in sources.items():
-        for result in results:
+        for result in distinct(name, results):
             found.setdefault((result.data["fingerprint"], result.example_ids), {}).setdefault(name, []).append(result)
     partial = [places for places in found.values() if len(places) < len(sources)]
     firsts = [next((name, results[0]) for name, results in places.items()) for places in partial]
@@ -138,7 +158,7 @@ def join(sources: Mapping[str, Sequence[RunResult]]) -> tuple[dict[str, list[Can
         first = next(iter(places.values()))[0].settings
         names = (first.dataset, f"{first.dataset} (split {first.split}, limit {first.limit}, seed {first.seed})")
         title = next((name for name in names if name not in groups), f"{names[1]} {len(groups) + 1}")
-        groups[title] = _candidates(places)
+        groups[title] = _candidates({name: merge_seeds(results) for name, results in places.items()})
     left_out = zip(partial, firsts, strict=True)
     notes = [f"left out, because it is only in {' and '.join(places)}: {_data(result)}" for places, (_, result) in left_out]
     return groups, notes
@@ -160,31 +180,33 @@ def _data(result: RunResult) -> str:
 
 
 def _candidates(places: Mapping[str, Sequence[RunResult]]) -> list[Candidate]:
-    """Merge equal results, and give each of the others a label of its own: by its source where the configuration is the same."""
+    """Make equal results one, and give each of the others a label of its own: by its source where the configuration is the same."""
     merged: list[tuple[RunResult, list[str]]] = []
     for name, results in places.items():
         for result in results:
             same = next((held for known, held in merged if _same(known, result)), None)
             if same is None:
                 merged.append((result, [name]))
-            elif name not in same:
+            else:
                 same.append(name)
-    names = labels([result for result, _ in merged])
+    results = [result for result, _ in merged]
+    if any(len(_seeds(result)) > 1 for result in results):  # one seed would name only the first of them
+        results = [replace(result, settings=result.settings.replace(seed=0)) for result in results]
+    names = labels(results)
     names = [
         label if names.count(label) == 1 else f"{label} · {' and '.join(held)}" for label, (_, held) in zip(names, merged, strict=True)
     ]
-    for label, (result, held) in zip(names, merged, strict=True):
-        if names.count(label) > 1:
-            raise WorkbenchError(
-                f"{held[0]} has {result.config_id} (seed {result.settings.seed}) more than once, with different scores; name one {RESULT}"
-            )
     return [Candidate(result, tuple(held), label) for label, (result, held) in zip(names, merged, strict=True)]
 
 
 def _same(left: RunResult, right: RunResult) -> bool:
-    return (left.config_id, left.settings.seed, [*left.scores]) == (right.config_id, right.settings.seed, [*right.scores]) and all(
+    return (left.config_id, _seeds(left), [*left.scores]) == (right.config_id, _seeds(right), [*right.scores]) and all(
         np.array_equal(left.scores[metric], right.scores[metric], equal_nan=True) for metric in left.scores
     )
+
+
+def _seeds(result: RunResult) -> tuple[int, ...]:
+    return tuple(result.details.get("seeds", (result.settings.seed,)))
 
 
 def joint(candidates: Sequence[Candidate], metric: str | None = None, baseline: Candidate | None = None) -> report.Comparison:
@@ -242,19 +264,18 @@ def difference(left: RunResult, right: RunResult, metric: str) -> tuple[stats.In
         metrics.check_metric(metric, list(result.scores))
     if metric in ANSWER_METRICS and [answer["id"] for answer in left.answers] != [answer["id"] for answer in right.answers]:
         raise WorkbenchError(f"{metric}: not the same questions were answered; use the same `answers` and seed for both")
-    asked = np.stack([result.asked_of(metric) for result in (left, right)])
-    scored = np.isfinite(np.stack([np.asarray(result.scores[metric], dtype=float) for result in (left, right)]))
-    wanted = asked.any(axis=0)
-    kept = wanted & (scored | ~asked).all(axis=0)
-    if not (asked & kept).any(axis=1).all():
+    asked, kept = asked_and_kept([left, right], metric)
+    own = asked[kept].T
+    if not own.any(axis=1).all():
         return stats.NOTHING, 1.0
     table, clusters = paired_scores([left, right], metric)
     interval = stats.difference_interval(table[:, 0], table[:, 1], clusters)
-    still = np.ptp(table, axis=0).min() <= stats.STILL and len(set(clusters)) < stats.FEW_CLUSTERS
-    if still and (asked[0] != asked[1]).any():
+    still = np.ptp(table, axis=0) <= stats.STILL
+    few = np.array([len(set(compress(clusters, column))) < stats.FEW_CLUSTERS for column in own])
+    if (still & few).any() and (own[0] != own[1]).any():
         # as in report.compare: a side that never varies, on few groups of its own questions, does not tell how sure its mean is
         interval = replace(interval, low=math.nan, high=math.nan, p=math.nan)
-    return interval, float(1 - kept.sum() / wanted.sum())
+    return interval, float(1 - kept.sum() / asked.any(axis=1).sum())
 
 
 def questions(results: Iterable[RunResult]) -> dict[str, str]:

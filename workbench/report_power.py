@@ -29,17 +29,23 @@ class Pair:
     together: float  # where all candidates are compared with the baseline at once
 
 
+def asked_and_kept(results: Sequence[RunResult], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return which questions a metric asks, (questions, results), and which of them no result left unscored, (questions,)."""
+    asked = np.stack([result.asked_of(metric) for result in results], axis=1)
+    scored = np.stack([np.isfinite(np.asarray(result.scores[metric], dtype=float)) for result in results], axis=1)
+    return asked, asked.any(axis=1) & (scored | ~asked).all(axis=1)
+
+
 def paired_scores(results: Sequence[RunResult], metric: str) -> tuple[np.ndarray, list[str]]:
     """Return the scores that a comparison pairs, (questions, results), and their clusters: of the questions that no result left unscored.
 
     A metric asked of some questions only is linearised, as in `report.compare`. No such question raises WorkbenchError.
     """
-    asked = np.stack([result.asked_of(metric) for result in results], axis=1)
-    scores = np.stack([np.asarray(result.scores[metric], dtype=float) for result in results], axis=1)
-    kept = asked.any(axis=1) & (np.isfinite(scores) | ~asked).all(axis=1)
-    if not (asked & kept[:, np.newaxis]).any(axis=0).all():
+    asked, kept = asked_and_kept(results, metric)
+    if not asked[kept].any(axis=0).all():
         raise WorkbenchError(f"{metric}: no question was scored by every candidate")
-    table = np.stack([linearised(scores[kept, column], asked[kept, column]) for column in range(len(results))], axis=1)
+    columns = zip(results, asked[kept].T, strict=True)
+    table = np.stack([linearised(np.asarray(result.scores[metric], dtype=float)[kept], own) for result, own in columns], axis=1)
     return table, [cluster for cluster, keep in zip(results[0].clusters, kept, strict=True) if keep]
 
 
@@ -78,7 +84,8 @@ def power_sentences(comparison: Comparison) -> list[str]:
     count = sum(row.difference is not None for row in comparison.rows)
     words = f"{_counted(comparison.questions, 'question')} in {_counted(comparison.clusters, 'document group')} show a difference "
     words += f"between two candidates of about {usual.single:.3f} or more, if only the two are compared (power 80 %, two-sided 5 %)"
-    words += f", and of about {usual.together:.3f} or more, if all {count} are compared with the baseline at once" * (count > 1)
+    seen = f"of about {usual.together:.3f} or more" if usual.together < math.inf else "none at all"
+    words += f", and {seen}, if all {count} are compared with the baseline at once" * (count > 1)
     if comparison.clusters < stats.FEW_CLUSTERS:
         words += f"; with fewer than {stats.FEW_CLUSTERS} document groups these figures are rough"
     best = next((row for row in comparison.rows if not row.control), comparison.rows[0])

@@ -39,7 +39,13 @@ def write_markdown_report(
     """Write the report of these results as Markdown; arguments and errors are those of `report_html.write_html`."""
     if not results and not failed:
         raise WorkbenchError("nothing to report: no results and no failed runs")
-    parts = divide(results, baseline or {}, prices)
+    return write_text(path, render_markdown(divide(results, baseline or {}, prices), title, command, failed, prices))
+
+
+def render_markdown(
+    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
+) -> str:
+    """Return the whole report as Markdown."""
     counts = "; ".join(f"{len(part.results)} configuration{'s' * (len(part.results) != 1)} on {part.name}" for part in parts)
     blocks = [f"# {_own(title)}", f"{_own(counts or 'No run has a result')}."]
     blocks += [block for part in parts for block in _data_set(part, prices)]
@@ -48,7 +54,7 @@ def write_markdown_report(
         words = f"{len(failed)} without a result; no comparison above contains them."
         blocks += ["## Runs that failed", words, markdown_table(("run", "error"), rows)]
     blocks += _reproduction(parts, command)
-    return write_text(path, UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", "\n\n".join(filter(None, blocks))) + "\n")
+    return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", "\n\n".join(filter(None, blocks))) + "\n"
 
 
 def _data_set(part: Part, prices: Mapping[str, float] | None) -> list[str]:
@@ -93,7 +99,7 @@ def _memo(part: Part, prices: Mapping[str, float] | None) -> list[str]:
     figures = [[_cell(name), _cell(value)] for name, value in memo_scores(part.decision)]
     blocks = ["### Decision", f"**{_own(memo_title(part.decision))}** (`{part.decision.recommended.config_id}`)"]
     blocks.append(markdown_table(("score", "mean [95 %]"), figures))
-    for heading, sentences in memo_parts(part.decision, prices):
+    for heading, sentences in memo_parts(part.decision, part.results, prices):
         blocks += [f"**{_own(heading)}**", "\n".join(f"- {_own(sentence)}" for sentence in sentences)] if sentences else []
     return blocks
 

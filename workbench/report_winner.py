@@ -9,7 +9,17 @@ from workbench import models
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.registry import split_spec, unknown
-from workbench.report import MAX_LOST, Comparison, Row, check_comparable, compare, format_difference, format_interval
+from workbench.report import (
+    MAX_LOST,
+    Comparison,
+    Row,
+    check_comparable,
+    compare,
+    contenders,
+    first_candidate,
+    format_difference,
+    format_interval,
+)
 from workbench.report_choice import choose, confirmed_words, declared, keeping_up, rough, shrinkage
 from workbench.report_costs import cheapest
 from workbench.stats import Interval
@@ -55,13 +65,13 @@ def decide(
     """Choose among results on the questions of the selection part (and train), and confirm the choice on the confirmation questions.
 
     Chosen is the cheapest candidate that cannot be told from the best. On the confirmation questions only its difference to the baseline
-    (a config id, default the first result) is tested. `prices` gives the price of one unit of a cost for each question
+    (a config id, default the first result that is no control) is tested. `prices` gives the price of one unit of a cost for each question
     (`report_costs.PRICED`). Training questions do not choose where a candidate learned from them. `metric` defaults to the primary one.
     Raise WorkbenchError for results that cannot be compared, or when more than 2 % of the choosing questions lack a score.
     """
     _check_candidates(results)
     whole = {result.config_id: result for result in results}
-    base = results[0].config_id if baseline is None else baseline
+    base = first_candidate(results) if baseline is None else baseline
     if base not in whole:
         raise unknown("baseline", base, whole)
     choosing, problem = _choosing(results)
@@ -69,6 +79,10 @@ def decide(
     chosen = choose(selection, prices).config_id
     row = _row(selection, chosen)
     confirmed = None
+    if len(results) == 1:
+        words = f"{row.label} scores {format_interval(whole[chosen].interval(selection.metric))} on all questions ({selection.metric}). "
+        words += "There is one candidate, so nothing is chosen."
+        return Decision(selection.metric, whole[base], whole[chosen], row.label, row.label, selection, None, None, "", words)
     if not problem:
         controls = [other.result.config_id for other in selection.rows if other.control]
         again = _within([whole[name] for name in dict.fromkeys([base, chosen, *controls])], {CONFIRMATION})
@@ -135,6 +149,11 @@ def _choosing(results: Sequence[RunResult]) -> tuple[set[str], str]:
     if not choosing:
         raise WorkbenchError("nothing can be chosen on questions that a candidate was trained on or shown; use --split selection or test")
     confirms = CONFIRMATION in present - choosing
+    groups = {cluster for cluster, part in zip(results[0].clusters, results[0].parts, strict=True) if part == CONFIRMATION}
+    if confirms and len(groups) < 2:
+        return choosing | {
+            CONFIRMATION
+        }, "Not confirmed: there are too few document groups, so all questions chose; ask about more documents."
     return choosing, "" if confirms else f"Not confirmed: no confirmation question was asked; {ADVICE}."
 
 
@@ -169,21 +188,23 @@ def _relabelled(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
 
 def _reason(row: Row, selection: Comparison, prices: Mapping[str, float] | None) -> str:
     """Say why a candidate was chosen."""
-    best, sure = selection.rows[0], "95 %, all pairs tested together"
-    rivals = [other for other in selection.rows if other is not row and not other.control]
-    tied = [other for other in rivals if other.tied]
-    if best.control and not row.control:
-        return f"the best of those that are meant to win, but the control {best.label} scores highest: suspect a fault or too easy a task. "
-    if not rivals:
-        return "there is no other candidate. "
-    if not tied:
-        return f"it scores higher than every other candidate ({sure}). "
-    if row is best:
-        alike = "the one other that cannot be told from it" if len(tied) == 1 else f"the {len(tied)} others that cannot be told from it"
-        return f"it scores highest, and costs no more than {alike} ({sure}). "
-    alike = sorted((*tied, row), key=lambda other: selection.rows.index(other))
-    said = cheapest([(other.label, other.result) for other in alike], selection.metric, prices)[1]
-    return f"it is one of {len(alike)} that cannot be told from the best, {best.label} ({sure}). {said}"
+    sure, among = "95 %, all pairs tested together", contenders(selection.rows)
+    candidates = [other for other in selection.rows if not other.control] or list(selection.rows)
+    best, controls = candidates[0], [other.label for other in selection.rows if other.control and other.tied and other is not row]
+    said = cheapest([(other.label, other.result) for other in among], selection.metric, prices)[1]
+    if len(candidates) == 1:
+        words = "only controls stand beside it. "
+    elif len(among) == 1 and row is best:
+        others = sum(other.tied for other in candidates if other is not row)
+        words = f"it scores higher than every other candidate{' that is meant to win' * (len(candidates) < len(selection.rows))} ({sure}). "
+        words = "it scores highest, and better than the baseline. " if others else words
+    elif row is best:
+        words = f"it scores highest; {len(among) - 1} more cannot be told from it ({sure}). {said or 'No known cost tells them apart. '}"
+    else:
+        words = f"it is one of {len(among)} that cannot be told from the best, {best.label} ({sure}). {said}"
+    if controls:
+        words += f"Controls cannot be told from the best either ({', '.join(controls)}): suspect a fault or too easy a task. "
+    return words
 
 
 def _unconfirmed(row: Row, selection: Comparison, problem: str) -> str:

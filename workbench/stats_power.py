@@ -25,6 +25,7 @@ ASSUMED_SD = 0.35
 ASSUMED_ICC = 0.1
 ASSUMED_PER_GROUP = 5
 MOST = 10**9  # document groups
+BEYOND = 1e4  # critical values that no difference of scores reaches; scipy's noncentral t does not return for some above 1e5
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def detectable(se: float, freedom: float, power: float = POWER, confidence: floa
     """Return the smallest true difference that a two-sided t test finds with this power.
 
     `se` is the standard error of the difference and `freedom` its degrees of freedom. For simultaneous comparisons give the confidence of
-    `single_confidence`.
+    `single_confidence`. It is infinite where the critical value is above BEYOND: so few degrees of freedom show nothing.
     """
     if not (0 <= se < math.inf and 0 < freedom < math.inf):
         raise WorkbenchError(f"a smallest difference needs a standard error >= 0 and degrees of freedom > 0, got {se} and {freedom}")
@@ -72,7 +73,10 @@ def detectable(se: float, freedom: float, power: float = POWER, confidence: floa
         raise WorkbenchError(f"power {power} and confidence {confidence} must be at least 0.5 and below 1")
     from scipy.special import nctdtrinc, stdtrit
 
-    return float(se * nctdtrinc(freedom, 1 - power, stdtrit(freedom, 0.5 + confidence / 2)))
+    critical = stdtrit(freedom, 0.5 + confidence / 2)
+    if not se:
+        return 0.0
+    return float(se * nctdtrinc(freedom, 1 - power, critical)) if critical <= BEYOND else math.inf
 
 
 def single_confidence(critical: float, freedom: float) -> float:
@@ -145,6 +149,8 @@ def _groups_needed(known: Pilot, size: float, power: float, confidence: float) -
 
     def enough(groups: int) -> bool:
         freedom = known.freedom * (groups - 1) / (known.groups - 1)
+        if freedom < 1 - stats.STILL:  # as unequal as these, so few groups have no degrees of freedom
+            return False
         return detectable(known.se * math.sqrt(known.groups / groups), freedom, power, confidence) <= size
 
     if enough(2):

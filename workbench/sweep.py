@@ -25,8 +25,7 @@ from workbench.experiment_data import NONE, Prepared, corpus_language
 from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate
-from workbench.report_effects import merge_seeds
-from workbench.report_winner import Decision, decide
+from workbench.report_winner import Decision
 from workbench.settings import Settings, parse_settings
 from workbench.sweep_run import execute
 from workbench.tokens import SimpleTokenizer
@@ -207,27 +206,19 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
                 outcome.baselines[name] = report.find_baseline(results, spec.baseline)
             except WorkbenchError as problem:  # its run failed, say; the others still count
                 say(f"{name}: {problem}; differences are to the first result instead")
-            try:
-                if errors := report.audit_errors(results):
-                    raise WorkbenchError(f"an audit check failed: {errors[0]}")
-                outcome.decisions[name] = decide(merge_seeds(results), baseline=outcome.baselines.get(name), prices=spec.prices)
-            except WorkbenchError as problem:
-                say(f"{name}: no winner: {problem}")
+        parts = report_html.divide(outcome.results, outcome.baselines, spec.prices)
+        outcome.decisions = {part.name: part.decision for part in parts if part.decision}
+        for part in parts:
+            if part.decision is None:
+                say(f"{part.name}: no winner: {part.problem}")
         outcome.winners = report_files.write_winners(folder, outcome.decisions, folder.name, alone=len(groups) == 1)
         report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report_files.write_timings(folder / "timings.csv", outcome.results)
         storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in points if finished(point)]})
-        writers = {"html": report_html.write_html, "md": report_text.write_markdown_report, "json": report_json.write_json_report}
-        for suffix, write in writers.items():
-            write(
-                folder / f"report.{suffix}",
-                outcome.results,
-                folder.name.replace("_", " "),
-                command=f"workbench sweep {shlex.quote(_from_root(path))}",
-                baseline=outcome.baselines,
-                failed=outcome.failed,
-                prices=spec.prices,
-            )
+        told = (folder.name.replace("_", " "), f"workbench sweep {shlex.quote(_from_root(path))}", outcome.failed, spec.prices)
+        storage.write_text(folder / "report.html", report_html.render_html(parts, *told))
+        storage.write_text(folder / "report.md", report_text.render_markdown(parts, *told))
+        storage.write_json(folder / "report.json", report_json.render_json(parts, *told))
     return outcome
 
 

@@ -164,6 +164,20 @@ def test_the_gate_names_what_a_folder_holds(call: Run) -> None:
     assert (code, "chunk_size 256 -> 128" in out) == (0, True)
 
 
+def test_several_seeds_are_one_candidate(call: Run, tmp_path: Path) -> None:
+    for name, level in (("old", 0.7), ("new", 0.4)):
+        checks = (Check("bounded", "error", "no"),) * (name == "new")
+        seeds = [make_result({"ndcg@10": np.full(20, level + 0.1 * seed)}, seed=seed, audit=checks) for seed in (0, 1)]
+        save_results(tmp_path / f"{name}.json", seeds)
+    code, out, err = call("gate", "--baseline", "old.json", "--candidate", "new.json", "--max-drop", "0.02", "--json")
+    found = json.loads(out)
+    assert (code, found["outcome"], found["baseline"]["seeds"]) == (3, "fail", [0, 1])
+    assert (found["difference"]["mean"], found["candidate"]["score"]["mean"]) == (pytest.approx(-0.3), pytest.approx(0.45))
+    assert err.count("AUDIT ERROR") == 1
+    (group,) = json.loads(call("compare", "old.json", "new.json", "--json")[1])["data_sets"]
+    assert (len(group["leaderboard"]), group["pair"]["right"]["seeds"]) == (2, [0, 1])
+
+
 def test_a_real_sweep_is_compared_with_another_run(call: Run, project: Path) -> None:
     spec = {"notebook": "tiny", "fixed": {"chunk_sizes": [8, 16]}, "grid": {"chunker": ["fixed"]}}
     run_sweep(write_spec(project, spec, "first.sweep.yaml"), say=lambda _: None)

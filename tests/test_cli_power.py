@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import typer
 from factories import make_result, make_results
+from test_report_pairs import save_run
 from typer.testing import CliRunner
 
-from workbench import data, report, report_power, stats_power
+from workbench import data, report, report_power, stats_power, storage
 from workbench.cli_power import power
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import save_results
@@ -55,7 +56,7 @@ def test_the_number_of_comparisons_counts() -> None:
     labels = data.clusters(loaded)
     found = [labels[example.id] for example in loaded.examples if example.evidence]
     sizes = [found.count(label) for label in sorted(set(found))]
-    assert many == pytest.approx(stats_power.planned(sizes).detectable(confidence=0.995))
+    assert many == pytest.approx(stats_power.planned(sizes).detectable(confidence=0.995), abs=1e-6)
 
 
 def test_data_that_cannot_be_divided_is_planned_as_a_whole(tmp_path: Path) -> None:
@@ -85,12 +86,12 @@ def test_data_that_cannot_be_divided_is_planned_as_a_whole(tmp_path: Path) -> No
 
 def test_numbers_of_questions_and_groups() -> None:
     plan = record("--questions", 100, "--groups", 20)
-    assert plan["smallest_difference"] == pytest.approx(stats_power.planned([5] * 20).detectable())
+    assert plan["smallest_difference"] == pytest.approx(stats_power.planned([5] * 20).detectable(), abs=1e-6)
     assert run("--questions", 100, "--groups", 20)[0] == "100 questions in 20 document groups show differences of about 0.122 or more."
     assert record("--questions", 100) == plan
     assert record("--questions", 100, "--per-group", 10)["groups"] == 10
     uneven = record("--questions", 22, "--groups", 4, "--sd", 0.2, "--icc", 0)
-    assert uneven["smallest_difference"] == pytest.approx(stats_power.planned([6, 6, 5, 5], 0.2, 0).detectable())
+    assert uneven["smallest_difference"] == pytest.approx(stats_power.planned([6, 6, 5, 5], 0.2, 0).detectable(), abs=1e-6)
     assert (
         run("--questions", 3, "--groups", 3, "--sd", 1)[0]
         == "3 questions in 3 document groups show no difference between scores of 0 to 1."
@@ -115,7 +116,7 @@ def sweep(tmp_path: Path) -> Path:
     """Give a sweep's output folder with two runs of two data sets, and a leftover of a third."""
     english, korean = make_results(), make_results("demo-ko", "ko")
     for name, results in (("a", english[:6] + korean[:3]), ("b", english[6:] + korean[3:]), (".run-c", english[:1])):
-        save_results(tmp_path / "runs" / name / "result.json", results)
+        save_run(tmp_path / "runs" / name, *results)
     return tmp_path
 
 
@@ -126,12 +127,33 @@ def test_results_are_pilots(sweep: Path) -> None:
     pairs = report_power.pairs(comparison)
     assert plans[0]["sentences"] == report_power.power_sentences(comparison)
     assert [pair["configuration"] for pair in plans[0]["pairs"]] == [pair.row.label for pair in pairs]
-    assert plans[0]["pairs"][0]["sd"] == pytest.approx(pairs[0].pilot.sd)
+    assert plans[0]["pairs"][0]["sd"] == pytest.approx(pairs[0].pilot.sd, abs=1e-6)
     lines = run("--result", sweep)
     assert lines[0] == "demo-en: evidence_recall@512t, 120 questions in 20 document groups"
     assert lines[3].endswith(f"{pairs[0].single:.3f}   {pairs[0].together:.3f}  {pairs[0].row.label}")
     assert plans[0]["sentences"][0] in lines
     assert len(record("--result", sweep / "runs" / "a")["datasets"][1]["pairs"]) == 2
+
+
+def test_runs_of_older_data_and_changed_results_do_not_count(sweep: Path) -> None:
+    storage.write_json(sweep / "record.json", {"runs": ["b"]})
+    plans, alone = (record("--result", path)["datasets"] for path in (sweep, sweep / "runs" / "b"))
+    assert plans == alone
+    file = sweep / "runs" / "b" / "result.json"
+    file.write_text(file.read_text("utf-8").replace("1.0", "0.9"), "utf-8")
+    with pytest.raises(WorkbenchError, match="is not the result that"):
+        run("--result", sweep)
+
+
+def test_a_result_that_stands_in_two_runs_counts_once(sweep: Path) -> None:
+    before = record("--result", sweep)
+    save_run(sweep / "runs" / "copy", *make_results()[:2])
+    assert record("--result", sweep) == before
+    other = make_results()[0]
+    other.scores[other.settings.primary][0] += 0.01
+    save_run(sweep / "runs" / "other", other)
+    with pytest.raises(WorkbenchError, match="more than once, with different scores"):
+        run("--result", sweep)
 
 
 def test_measured_variances_tell_what_a_difference_needs(sweep: Path) -> None:
@@ -187,8 +209,8 @@ def test_unknown_numbers_are_null(tmp_path: Path) -> None:
         ("--difference 0.1 --sd 0", "standard deviation of the paired difference must be above 0, got 0.0"),
         ("--difference 0.1 --icc 2", "must lie within 0 and 1, got 2.0"),
         ("--dataset nonsense", "nonsense"),
-        ("--result missing.json", "no such file: missing.json"),
-        ("--result .", "holds no result.json and no runs"),
+        ("--result missing.json", "no such file or folder: missing.json"),
+        ("--result .", "holds neither result.json nor runs"),
     ],
 )
 def test_contradictions_are_named(arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

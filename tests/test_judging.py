@@ -2,7 +2,6 @@
 
 import json
 import math
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -193,23 +192,23 @@ def test_a_judge_may_live_on_another_server_and_no_server_gets_the_key_of_anothe
     with pytest.raises(WorkbenchError, match="unknown option of judge"):
         create_judge("openai:judge", {"part": "generator"})
     monkeypatch.delenv("WORKBENCH_JUDGE_BASE_URL")
-    with pytest.raises(WorkbenchError, match="WORKBENCH_JUDGE_API_KEY is set and WORKBENCH_JUDGE_BASE_URL is not.*set both or neither"):
+    with pytest.raises(WorkbenchError, match=r"WORKBENCH_JUDGE_API_KEY is set and WORKBENCH_JUDGE_BASE_URL is not.*set both or neither"):
         create_judge("openai:judge", {})
     assert server.requests == []
 
 
 def test_errors_name_the_options_of_the_judge(server: FakeServer) -> None:
-    def verdicts(*replies: Any, **options: Any) -> str:
-        server.replies = [*replies]
+    def reasons(second: Reply, **options: Any) -> str:
+        server.replies = [lambda request: (second if "14일" in request["messages"][-1]["content"] else by_rule)(request)]
         found = judged((LEAVE, answered(LEAVE, "15 days", ())), (KOREAN, answered(KOREAN, "14일", ())), **options)
         return " ".join(found.details["metrics"]["judge_correctness"]["reasons"])
 
     refusal = reply({"error": {"message": "no", "param": "max_tokens"}}, 400)
-    assert "refuses max_tokens; set judge.cap_parameter to max_completion_tokens" in verdicts(by_rule, refusal)
-    assert "may need a larger judge.max_new_tokens" in verdicts(by_rule, reply(completion(None)))
-    assert "the budget of 1 calls (judge.max_calls) is spent" in verdicts(by_rule, max_calls=1)
-    slow = lambda request: threading.Event().wait(0.15) or by_rule(request)  # noqa: E731
-    assert "(judge.max_seconds) is spent" in verdicts(slow, max_seconds=0.1)
+    assert "refuses max_tokens; set judge.cap_parameter to max_completion_tokens" in reasons(refusal)
+    assert "may need a larger judge.max_new_tokens" in reasons(reply(completion(None)))
+    assert "the budget of 1 calls (judge.max_calls) is spent" in reasons(by_rule, max_calls=1)
+    with pytest.raises(WorkbenchError, match=r"the budget of 1e-09 seconds \(judge\.max_seconds\) is spent"):
+        reasons(by_rule, max_seconds=1e-9)
     for option, value in (("temperature", -1), ("cap_parameter", "tokens")):
         with pytest.raises(WorkbenchError, match=rf"judge\.{option}"):
             create_judge("openai:judge", {option: value})

@@ -109,7 +109,7 @@ def test_a_label_of_an_unknown_question_is_refused_before_anything_is_asked(smal
     server.replies = [by_rule]
     (tmp_path / "labels.csv").write_text("id,answer,label\nnobody,x,correct\n", encoding="utf-8")
     options = {"judge": {"labels": str(tmp_path / "labels.csv")}}
-    with pytest.raises(WorkbenchError, match="labels.csv row 2: there is no question 'nobody'"):
+    with pytest.raises(WorkbenchError, match=r"labels\.csv row 2: there is no question 'nobody'"):
         run(settings(small("en"), generator="openai:writer", options=options))
     assert server.requests == []
     agreement = run(settings(small("en"), limit=3, options=options)).details["judge"]["agreement"]  # it may be among the others

@@ -1,12 +1,16 @@
 """report.html in a real browser: nothing fails, loads, overflows or lacks a letter, in two widths, two themes and two languages."""
 
+import base64
+import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import UNKNOWN_GLYPHS, Tab, browser
 from factories import make_answered_results, make_results
+from fontTools.ttLib import TTFont
 from matplotlib import get_data_path
 
 from workbench import fonts
@@ -62,6 +66,13 @@ def test_the_browser_checks_can_fail(page: Path, tab: Tab, tmp_path: Path) -> No
     assert tab.requests == ["http://127.0.0.1:9/none.png"]
     assert tab.value("document.documentElement.scrollWidth") > 390
     assert "고" in tab.value(UNKNOWN_GLYPHS)
+
+
+def test_signs_of_korean_documents_are_embedded() -> None:
+    signs = "㈜㎡①℃※漢"
+    data = re.search("base64,([^)]+)", fonts.embedded_hangul(f"plain {signs}"))[1]
+    with TTFont(io.BytesIO(base64.b64decode(data))) as font:
+        assert set(map(ord, signs)) <= set(font.getBestCmap())
 
 
 def test_the_same_letters_give_the_same_font_and_none_give_none() -> None:

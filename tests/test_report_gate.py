@@ -10,7 +10,7 @@ from factories import make_data, make_result
 from workbench import report_gate, stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.report_pairs import Candidate
+from workbench.report_pairs import Candidate, join
 
 METRIC = "ndcg@10"
 
@@ -116,6 +116,21 @@ def test_the_configuration_of_each_side_is_unique_or_named() -> None:
     for sides in (([one], [two]), ([one, two], [three])):
         with pytest.raises(WorkbenchError, match="no configuration has the config id 'zzz'"):
             report_gate.choose(*sides, "zzz")
+
+
+def test_sweeps_with_several_seeds_are_gated_by_their_means() -> None:
+    sides = []
+    for source, drop in (("A", 0.0), ("B", 0.3)):
+        seeds = [make_result({METRIC: np.full(20, 0.8 - drop + 0.1 * seed)}, seed=seed) for seed in (0, 1)]
+        sides.append(next(iter(join({source: [*seeds, make_result({METRIC: [0.5] * 20}, chunk_size=64)]})[0].values())))
+    old, new = report_gate.choose(*(side[:1] for side in sides))
+    gate = report_gate.check(old, new, 0.02)
+    assert (gate.outcome, gate.interval.mean, new.seeds) == ("fail", pytest.approx(-0.3), (0, 1))
+    assert report_gate.settings_changed(gate) == []
+    assert report_gate.choose(*sides, old.result.config_id) == (old, new)
+    assert report_gate.settings_changed(report_gate.check(old, lone(make_result({METRIC: [0.8] * 20}, seed=1)), 0.5)) == [
+        "seed 0 and 1 -> 1"
+    ]
 
 
 def test_what_changed_is_named() -> None:

@@ -101,10 +101,20 @@ def test_equal_results_become_one_candidate_and_labels_stay_apart() -> None:
     assert f"Against the baseline {names[1]}: +0.667" in other.verdict
 
 
-def test_seeds_stay_apart_and_one_file_must_not_contradict_itself() -> None:
-    seeds = [result(1, 0, 1, seed=seed) for seed in (0, 1)]
+def test_the_seeds_of_a_source_are_merged_and_one_file_must_not_contradict_itself() -> None:
+    seeds = [result(1, 0, 1, seed=0), result(0, 0, 1, seed=1)]
     (candidates,) = report_pairs.join({"A": seeds[:1], "B": seeds[1:]})[0].values()
     assert [one.label for one in candidates] == ["seed 0", "seed 1"]
+    (candidates,) = report_pairs.join({"A": [*seeds, seeds[0]], "B": seeds[::-1], "C": [seeds[1], seeds[1]]})[0].values()
+    assert [(one.seeds, one.sources, one.label[-4:]) for one in candidates] == [
+        ((0, 1), ("A",), " · A"),
+        ((1, 0), ("B",), " · B"),
+        ((1,), ("C",), " · C"),
+    ]
+    assert candidates[0].result.scores[METRIC].tolist() == [0.5, 0, 1]
+    assert report_pairs.find(candidates, seeds[0].config_id, "A") is candidates[0]
+    comparison = report_pairs.joint(candidates)
+    assert sorted(row.label for row in comparison.rows) == [one.label for one in candidates]
     with pytest.raises(WorkbenchError, match=f"^A has {seeds[0].config_id} \\(seed 0\\) more than once, with different scores"):
         report_pairs.join({"A": [seeds[0], result(0, 0, 1)]})
 
@@ -125,6 +135,16 @@ def test_other_data_or_questions_are_refused_with_what_each_has() -> None:
     groups, notes = report_pairs.join({"A": [left, result(1, 0, 1, dataset="demo-ko")], "B": [result(0, 1, 1, chunk_size=64)]})
     assert [len(candidates) for candidates in groups.values()] == [2]
     assert [note.partition(" (")[0] for note in notes] == ["left out, because it is only in A: demo-ko"]
+
+
+def test_a_control_is_the_baseline_only_where_it_is_named() -> None:
+    control, other, last = (
+        result(*scores, **given) for scores, given in (((0, 0, 1), {"chunker": "whole"}), ((1, 0, 1), {}), ((1, 1, 1), {"top_k": 5}))
+    )
+    (candidates,) = report_pairs.join({"A": [control, other, last]})[0].values()
+    for named, base in ((None, candidates[1]), (candidates[0], candidates[0])):
+        comparison = report_pairs.joint(candidates, baseline=named)
+        assert comparison.baseline == base.label == next(row.label for row in comparison.rows if row.difference is None)
 
 
 def test_different_primary_metrics_need_a_name() -> None:
@@ -205,6 +225,18 @@ def test_a_side_that_never_varies_on_few_groups_tells_no_bounds() -> None:
     pair = report_pairs.pair(*map(lone, sides), METRIC)
     assert pair.interval.mean == pytest.approx(1 / 3)
     assert not pair.interval.known
+
+
+def test_the_groups_of_each_sides_own_questions_count() -> None:
+    """The right side answers all of its 3 questions: 3 groups do not tell how sure that is, however many the left side has."""
+    asked = [np.arange(24) < 20, np.arange(24) >= 21]
+    scores = [np.where(asked[0], np.arange(24) % 2, math.nan), np.where(asked[1], 1.0, math.nan)]
+    left, right = (result(*column, asked={METRIC: mask}) for column, mask in zip(scores, asked, strict=True))
+    interval = report_pairs.difference(left, right, METRIC)[0]
+    assert interval.mean == pytest.approx(-0.5)
+    assert not interval.known
+    row = next(row for row in report_pairs.joint([lone(right, "B", "b"), lone(left, "A", "a")]).rows if row.difference)
+    assert not row.difference.known
 
 
 def test_pairing_agrees_with_the_leaderboard() -> None:

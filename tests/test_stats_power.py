@@ -1,6 +1,8 @@
 """Planning: hand-worked numbers, agreement with scipy, and the power that simulated questions really have."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -28,6 +30,28 @@ def test_the_smallest_difference_is_that_of_the_noncentral_t(freedom, expected):
     assert expected is None or found == pytest.approx(expected, abs=1e-4)
     assert stats_power.detectable(0.02, freedom, power=0.9) > stats_power.detectable(0.02, freedom) > 0.02 * 2.8
     assert stats_power.detectable(0.0, freedom) == 0
+
+
+def ended(expression):
+    """Return the value of an expression from a process of its own, which is ended where scipy does not return."""
+    code = f"from workbench.stats_power import *; print(({expression}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    return eval(done.stdout, {"inf": math.inf, "Needed": stats_power.Needed})
+
+
+def test_few_degrees_of_freedom_show_nothing_and_end():
+    """The t quantile of one degree of freedom is tan(pi / 2 c): about 6e7 for c = 1 - 1e-8, and no difference is found beyond it."""
+    assert ended("detectable(1, 1, confidence=1 - 1e-8), detectable(0, 1, confidence=1 - 1e-8)") == (math.inf, 0)
+    assert stats_power.detectable(1, 1, confidence=0.9999) == pytest.approx(8161.8, rel=1e-3)  # 6366.2 is the quantile
+
+
+def test_so_few_groups_that_they_have_no_degree_of_freedom_are_not_enough():
+    known = [stats_power.planned(sizes) for sizes in ([60] + [2] * 20, [100] + [1] * 10, [500] + [3] * 200)]
+    plans = "planned([60] + [2] * 20), planned([100] + [1] * 10), planned([500] + [3] * 200)"
+    found = ended(f"[[questions_needed(one, difference) for difference in (100, 0.05)] for one in ({plans})]")
+    for one, (least, usual) in zip(known, found, strict=True):  # a few groups would show 100, were there a degree of freedom
+        assert [one.freedom * (groups - 1) / (one.groups - 1) >= 1 for groups in (least.groups - 1, least.groups)] == [False, True]
+        assert 2 < least.groups < usual.groups < math.inf
 
 
 @pytest.mark.parametrize("sizes", [[4] * 12, UNEQUAL], ids=["equal", "unequal"])

@@ -29,7 +29,7 @@ Metric = Annotated[str | None, typer.Option(help="Metric to compare by; default 
 def compare(
     paths: Annotated[list[Path], typer.Argument(help="Output folders of sweeps, folders of runs, or files result.json.")],
     metric: Metric = None,
-    baseline: Annotated[str, typer.Option(help="Config id of the baseline, or how it begins; default the first result.")] = "",
+    baseline: Annotated[str, typer.Option(help="Config id of the baseline, or how it begins; default the first that is no control.")] = "",
     left: Annotated[str, typer.Option(help="Config id to look at question by question; default the best of the first path.")] = "",
     right: Annotated[str, typer.Option(help="Config id to compare it with; default the best of the second path.")] = "",
     show: Annotated[int, typer.Option(min=0, help="Questions shown that changed most, in either direction.")] = 10,

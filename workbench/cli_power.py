@@ -36,7 +36,9 @@ def power(
     difference: Annotated[float | None, typer.Option(help="Say how many questions show a difference of so much.")] = None,
     result: Annotated[Path | None, typer.Option(help="result.json or a sweep's output folder: measured variances.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of --result; its primary when absent.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Config id of the baseline of --result; the first when absent.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Config id of the baseline of --result; the first that is no control when absent.")
+    ] = None,
     sd: Annotated[float | None, typer.Option(help="Assumed standard deviation of the paired difference; 0.35 when absent.")] = None,
     icc: Annotated[float | None, typer.Option(help="Assumed correlation within a document group; 0.1 when absent.")] = None,
     comparisons: Annotated[int | None, typer.Option(help="Comparisons made at once (candidates without the baseline).")] = None,

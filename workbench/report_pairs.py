@@ -210,14 +210,15 @@ def _seeds(result: RunResult) -> tuple[int, ...]:
 
 
 def joint(candidates: Sequence[Candidate], metric: str | None = None, baseline: Candidate | None = None) -> report.Comparison:
-    """Compare candidates of several sources as `report.compare` does, under their own labels; the baseline is the first by default."""
+    """Compare candidates of several sources as `report.compare` does, under their own labels and with its baseline."""
     primaries = {candidate.result.settings.primary: candidate for candidate in candidates}
     if metric is None and len(primaries) > 1:
         said = ", ".join(f"{name} in {candidate.sources[0]}" for name, candidate in primaries.items())
         raise WorkbenchError(f"the primary metrics differ ({said}); name the metric to compare by (--metric)")
-    base = baseline or candidates[0]
+    first = report.first_candidate([candidate.result for candidate in candidates])
+    base = baseline or next(candidate for candidate in candidates if candidate.result.config_id == first)
     ordered = [base, *(candidate for candidate in candidates if candidate is not base)]
-    comparison = report.compare([candidate.result for candidate in ordered], metric)
+    comparison = report.compare([candidate.result for candidate in ordered], metric, base.result.config_id)
     named = {id(candidate.result): candidate.label for candidate in ordered}
     rows = tuple(replace(row, label=named[id(row.result)]) for row in comparison.rows)
     verdict = comparison.verdict

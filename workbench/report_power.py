@@ -84,8 +84,7 @@ def power_sentences(comparison: Comparison) -> list[str]:
     count = sum(row.difference is not None for row in comparison.rows)
     words = f"{_counted(comparison.questions, 'question')} in {_counted(comparison.clusters, 'document group')} show a difference "
     words += f"between two candidates of about {usual.single:.3f} or more, if only the two are compared (power 80 %, two-sided 5 %)"
-    seen = f"of about {usual.together:.3f} or more" if usual.together < math.inf else "none at all"
-    words += f", and {seen}, if all {count} are compared with the baseline at once" * (count > 1)
+    words += f", and of about {usual.together:.3f} or more, if all {count} are compared with the baseline at once" * (count > 1)
     if comparison.clusters < stats.FEW_CLUSTERS:
         words += f"; with fewer than {stats.FEW_CLUSTERS} document groups these figures are rough"
     best = next((row for row in comparison.rows if not row.control), comparison.rows[0])

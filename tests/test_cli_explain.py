@@ -27,5 +27,5 @@ def test_one_is_explained_in_full_in_short_lines(name: str, capsys: pytest.Captu
 
 
 def test_an_unknown_check_is_refused_with_the_nearest() -> None:
-    with pytest.raises(WorkbenchError, match=r"unknown check 'orcale'; did you mean 'oracle'\? \(available: .*vectors_finite\)"):
+    with pytest.raises(WorkbenchError, match=r"unknown check 'orcale'; did you mean 'oracle'\? \(available: .*verdicts_lost\)"):
         explain("orcale")

@@ -42,7 +42,7 @@ def nbval(*paths: Path, cwd: Path = ROOT, timeout: int = 600) -> subprocess.Comp
         "--nbval-lax",
         "--nbval-current-env",
     ]
-    command += ["--nbval-cell-timeout=120", f"--nbval-sanitize-with={FOLDER / 'sanitize.cfg'}", "-c", os.devnull, "--rootdir", str(cwd)]
+    command += ["--nbval-cell-timeout=300", f"--nbval-sanitize-with={FOLDER / 'sanitize.cfg'}", "-c", os.devnull, "--rootdir", str(cwd)]
     environment = {**os.environ, "WORKBENCH_HEADLESS": "1", "WORKBENCH_HOME": str(ROOT)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
 
@@ -183,7 +183,7 @@ def test_plain_papermill_runs_the_parameters_file(tmp_path, models_here, shared_
         "-f",
         str(ROOT / "params" / "01_chunk_sizing.yaml"),
     ]
-    command += ["-p", "limit", "20", "--no-progress-bar"]
+    command += ["-p", "limit", "20", "-p", "retriever", "bm25", "--no-progress-bar"]
     environment = {**os.environ, "WORKBENCH_HEADLESS": "1", "WORKBENCH_RUN_DIR": str(tmp_path), "WORKBENCH_HOME": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

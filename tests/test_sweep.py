@@ -132,7 +132,7 @@ def test_a_resumed_sweep_runs_only_what_is_missing(history: History) -> None:
 def test_no_artefact_holds_a_local_path_or_a_secret(history: History) -> None:
     """SC1, SC2: the notebook prints both."""
     runs = {path: content.decode("utf-8") for path, (content, _) in history.trees[2].items() if ".run-" not in path}
-    assert len(runs) == 10
+    assert len(runs) == 13
     for path, text in runs.items():
         for local in (str(history.folder), str(Path.home()), sys.prefix, CANARY):
             assert local not in text, f"{local} in {path}"

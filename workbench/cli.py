@@ -204,10 +204,11 @@ def sweep(
         typer.echo(f"FAILED {failure['point']}", err=True)
     for error in errors:
         typer.echo(f"AUDIT ERROR {error}", err=True)
+    for path in outcome.winners:
+        typer.echo(f"settings to use: {_relative(path)}")
     typer.echo(f"{outcome.executed} runs executed, {outcome.skipped} done before, {len(outcome.failed)} failed")
     if outcome.results:
-        for path in (*outcome.winners, outcome.folder / "report.html"):
-            typer.echo(str(_relative(path)))
+        typer.echo(str(_relative(outcome.folder / "report.html")))
     raise typer.Exit(AUDIT if errors else LOSSES if outcome.failed else OK)
 
 

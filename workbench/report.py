@@ -209,7 +209,9 @@ def _verdict(
     if ties:
         words += cheapest([(row.label, row.result) for row in contenders(rows)], metric, prices)[1]
     if best.difference is not None:
-        words += f"Against the baseline {baseline}: {format_difference(best.difference)}."
+        alone = best.difference.known and not best.difference.low <= 0 <= best.difference.high
+        only = " (shown where only the pairs with the baseline are tested)" * (alone and any(row.difference is None for row in ties))
+        words += f"Against the baseline {baseline}: {format_difference(best.difference)}{only}."
     else:
         words += "It is the baseline."
     if min(row.interval.clusters for row in rows) < stats.FEW_CLUSTERS:

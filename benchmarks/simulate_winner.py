@@ -75,8 +75,9 @@ def sweep(rng: np.random.Generator, tally: Tally, qualities: np.ndarray, groups:
     tied = {best} | {
         sum(pair) - best for pair, interval in zip(pairs, shown, strict=True) if best in pair and interval.low <= 0 <= interval.high
     }
+    near = {best} | {sum(pair) - best for pair, one in zip(pairs, shown, strict=True) if best in pair and abs(one.mean) <= one.se}
     costs = rng.random(len(truth))
-    winners = {"highest mean": best, "workbench": min(tied, key=costs.__getitem__)}
+    winners = {"highest mean": best, "workbench": min(tied & near, key=costs.__getitem__)}
     others = np.mean([scored(rng, grouped(rng, CONFIRMING, groups[1]), truth).mean(axis=0) for _ in range(REPEATED)], axis=0)
     tally.tied += len(tied)
     tally.sweeps += 1

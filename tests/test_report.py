@@ -37,10 +37,12 @@ def test_a_clear_winner_is_named_and_nothing_is_tied_with_it() -> None:
 
 def test_a_tie_names_the_tied_ones_and_the_smallest_index() -> None:
     results = candidates(0.8, 0.8, 0.3)
+    scores = next(iter(results[0].scores))
+    results[1].scores[scores][:] = results[0].scores[scores][::-1]
     comparison = report.compare(results, baseline=results[2].config_id)
     assert sorted(row.label for row in comparison.rows if row.tied) == ["128 tokens", "64 tokens"]
     assert "Not distinguishable from it" in comparison.verdict
-    assert "Of these, 128 tokens has the fewest chunks (500)." in comparison.verdict
+    assert "Of those within one standard error of the best, 128 tokens has the fewest chunks (500)." in comparison.verdict
     assert "Against the baseline 256 tokens" in comparison.verdict
 
 

@@ -153,7 +153,11 @@ def test_other_samples_of_questions_are_refused_for_answers_alone() -> None:
 @pytest.mark.parametrize(
     ("tokens", "generators", "words"),
     [
-        ((600, 500), ("a", "a"), "Of these, prompt concise:en needs the fewest tokens (520 a question, prompt and answer)."),
+        (
+            (600, 500),
+            ("a", "a"),
+            "best, prompt concise:en needs the fewest tokens (520 a question, prompt and answer).",
+        ),
         ((600, 600), ("a", "a"), ""),
         ((600, None), ("a", "a"), ""),
         ((600, 500), ("a", "b"), ""),  # their tokens are not the same thing
@@ -171,7 +175,7 @@ def test_of_tied_answers_the_cheapest_is_named_by_its_tokens(tokens: tuple, gene
     ]
     verdict = report.compare(results).verdict
     assert words in verdict
-    assert ("Of these" in verdict) is bool(words)
+    assert ("Of those" in verdict) is bool(words)
 
 
 def test_simultaneous_intervals_are_those_of_max_t() -> None:

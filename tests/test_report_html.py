@@ -91,7 +91,7 @@ def test_each_data_set_has_verdict_facts_tables_failures_and_audit(both: tuple[s
         "not retrieved",
         "first reached at rank 7",
         "few_clusters",
-        "Use recursive · 256 tokens",
+        "Use recursive · 128 tokens · hybrid:word",
         "Mend ",
         "workbench sweep params/x.yaml",
         "numpy 2.4.6",

@@ -16,7 +16,7 @@ from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
 from workbench.metrics_answers import GOLD_METRICS
 from workbench.registry import unknown
-from workbench.report_costs import cheapest
+from workbench.report_costs import cheapest, contenders
 from workbench.report_labels import is_control, labels
 
 MAX_LOST = 0.02  # share of the questions that may lack a score
@@ -35,6 +35,7 @@ class Row:
     tied: bool  # not distinguishable from the best
     best: bool
     control: bool  # should lose
+    behind: float = 0.0  # standard errors of the paired difference to the best
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,11 @@ def compare(
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
     against_base = _differences(table, asked, [(i, base) for i in range(len(results)) if i != base], clusters, seed)
-    tied = _tied(_differences(table, asked, list(itertools.combinations(range(len(results)), 2)), clusters, seed), order[0])
-    controls = _controls(results, metric)
-    rows = tuple(Row(results[i], names[i], intervals[i], against_base.get((i, base)), i in tied, i == order[0], controls[i]) for i in order)
+    pairs = _differences(table, asked, list(itertools.combinations(range(len(results)), 2)), clusters, seed)
+    tied, controls = _tied(pairs, order[0]), _controls(results, metric)
+    behind = [_behind(pairs, i, order[0]) for i in range(len(results))]
+    marks = [(against_base.get((i, base)), i in tied, i == order[0], controls[i], behind[i]) for i in range(len(results))]
+    rows = tuple(Row(results[i], names[i], intervals[i], *marks[i]) for i in order)
     lost = float((wanted.sum() - kept.sum()) / wanted.sum())
     sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost, prices)
     return Comparison(metric, rows, names[base], len(clusters), len(set(clusters)), lost, sentence)
@@ -168,23 +171,17 @@ def _tied(differences: Mapping[tuple[int, int], stats.Interval], best: int) -> s
     return {best} | {column for pair in differences if best in pair and pair not in shown for column in pair}
 
 
-def contenders(rows: Sequence[Row]) -> list[Row]:
-    """Return the candidates to choose from, best first: those that cannot be told from the best one, controls left out.
-
-    Against the baseline fewer pairs are tested, so more is shown: who is worse than it there is left out, and so is the baseline where
-    another is better.
-    """
-    candidates = [row for row in rows if not row.control] or list(rows)
-    tied = [row for row in candidates if row.tied] or candidates[:1]
-    tied = [row for row in tied if row.difference is None or not row.difference.high < 0] or tied
-    if any(row.difference and row.difference.low > 0 for row in tied):
-        tied = [row for row in tied if row.difference is not None]
-    return tied
-
-
 def first_candidate(results: Sequence[RunResult]) -> str:
     """Return the config id of the first result that is no control, else of the first: the baseline where none is declared."""
     return next((result for result in results if not is_control(result.settings)), results[0]).config_id
+
+
+def _behind(differences: Mapping[tuple[int, int], stats.Interval], column: int, best: int) -> float:
+    """Return how many standard errors of their paired difference a column lies behind the best."""
+    pair = differences.get((column, best)) or differences.get((best, column))
+    if pair is None or abs(pair.mean) <= stats.STILL:
+        return 0.0
+    return abs(pair.mean) / pair.se if pair.se > stats.STILL else math.inf
 
 
 def _verdict(
@@ -207,7 +204,7 @@ def _verdict(
     else:
         words += "It is better than every other candidate (95 %, all pairs tested together). "
     if ties:
-        words += cheapest([(row.label, row.result) for row in contenders(rows)], metric, prices)[1]
+        words += cheapest(contenders(rows), metric, prices)[1]
     if best.difference is not None:
         alone = best.difference.known and not best.difference.low <= 0 <= best.difference.high
         only = " (shown where only the pairs with the baseline are tested)" * (alone and any(row.difference is None for row in ties))

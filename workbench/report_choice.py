@@ -11,14 +11,14 @@ import numpy as np
 from workbench import stats
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
-from workbench.report import MAX_LOST, Comparison, Row, compare, contenders, format_difference, format_interval
-from workbench.report_costs import cheapest
+from workbench.report import MAX_LOST, Comparison, Row, compare, format_difference, format_interval
+from workbench.report_costs import cheapest, contenders
 
 FEWEST = 3  # document groups that can show a difference
 
 
 def choose(comparison: Comparison, prices: Mapping[str, float] | None = None) -> RunResult:
-    """Return the cheapest of the contenders; raise WorkbenchError where too few questions or document groups tell them apart.
+    """Return the cheapest of `report_costs.contenders`; raise WorkbenchError where too few questions or document groups tell them apart.
 
     Its score on the questions that chose it is flattered (ST2): confirm it on others.
     """
@@ -32,7 +32,7 @@ def choose(comparison: Comparison, prices: Mapping[str, float] | None = None) ->
             f"{comparison.metric}: questions about {comparison.clusters} document group{'s' * (comparison.clusters != 1)} cannot show any "
             f"difference, so nothing can be chosen; ask about {FEWEST} groups at least"
         )
-    return tied[cheapest([(row.label, row.result) for row in tied], comparison.metric, prices)[0]].result
+    return tied[cheapest(tied, comparison.metric, prices)[0]].result
 
 
 def shrinkage(before: stats.Interval, after: stats.Interval, clusters: tuple[Sequence[str], Sequence[str]]) -> stats.Interval:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS
 from workbench.registry import unknown
+
+if TYPE_CHECKING:
+    from workbench.report import Row
+
+ONE = 1.0  # standard error within which a candidate may be preferred for its cost
+AMONG = "Of those within one standard error of the best"
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,23 @@ def cost_per_1000(result: RunResult, prices: Mapping[str, float] | None = None) 
     }
 
 
-def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str, prices: Mapping[str, float] | None = None) -> tuple[int, str]:
-    """Return the place of the cheapest of labelled candidates, and a sentence about it; place 0 and "" where nothing tells them apart.
+def contenders(rows: Sequence[Row]) -> list[Row]:
+    """Return the candidates among which cost decides, best first; controls are none.
+
+    They cannot be told from the best one (all pairs tested together) and lie within one standard error of it (Breiman et al. 1984, here of
+    the paired difference): few questions tell nobody from anybody, and that must not sell a much lower score for a small saving. Against
+    the baseline fewer pairs are tested, so more is shown: who is worse than it is left out, and so is the baseline where another is better.
+    """
+    candidates = [row for row in rows if not row.control] or list(rows)
+    near = [row for row in candidates if row.tied and row.behind <= ONE] or candidates[:1]
+    near = [row for row in near if row.difference is None or not row.difference.high < 0] or near
+    if any(row.difference and row.difference.low > 0 for row in near):
+        near = [row for row in near if row.difference is not None]
+    return near
+
+
+def cheapest(candidates: Sequence[Row], metric: str, prices: Mapping[str, float] | None = None) -> tuple[int, str]:
+    """Return the place of the cheapest of several candidates, and a sentence about it; place 0 and "" where nothing tells them apart.
 
     Candidates come best first: of several that cost the same the best is taken.
 
@@ -127,17 +148,17 @@ def cheapest(candidates: Sequence[tuple[str, RunResult]], metric: str, prices: M
     several are priced and a priced cost of one is not known.
     """
     if prices and len(candidates) > 1:
-        values = [1000 * money(result, prices, label) for label, result in candidates]
+        values = [1000 * money(row.result, prices, row.label) for row in candidates]
         words, form = "is the cheapest", "{} for 1,000 questions at the prices given"
     else:
-        name = deciding([result for _, result in candidates], metric)
+        name = deciding([row.result for row in candidates], metric)
         cost = COSTS[name] if name else None
-        values = [(cost.value(result) or 0.0) if cost else 0.0 for _, result in candidates]
+        values = [(cost.value(result) or 0.0) if cost else 0.0 for result in (row.result for row in candidates)]
         words, form = (cost.words, cost.form) if cost else ("", "")
     if len(set(values)) < 2:
         return 0, ""
     place = values.index(min(values))
-    label, spent = candidates[place][0], form.format(figures(values[place]))
+    label, spent = candidates[place].label, form.format(figures(values[place]))
     if values.count(values[place]) > 1:
-        return place, f"Of these, none costs less than {label} ({spent}). "
-    return place, f"Of these, {label} {words} ({spent}). "
+        return place, f"{AMONG}, none costs less than {label} ({spent}). "
+    return place, f"{AMONG}, {label} {words} ({spent}). "

@@ -15,13 +15,12 @@ from workbench.report import (
     Row,
     check_comparable,
     compare,
-    contenders,
     first_candidate,
     format_difference,
     format_interval,
 )
 from workbench.report_choice import choose, confirmed_words, declared, keeping_up, rough, shrinkage
-from workbench.report_costs import cheapest
+from workbench.report_costs import cheapest, contenders
 from workbench.stats import Interval
 
 TRAIN, CONFIRMATION = "train", "confirmation"
@@ -64,7 +63,7 @@ def decide(
 ) -> Decision:
     """Choose among results on the questions of the selection part (and train), and confirm the choice on the confirmation questions.
 
-    Chosen is the cheapest candidate that cannot be told from the best. On the confirmation questions only its difference to the baseline
+    Chosen is the cheapest of the contenders (`report_costs.contenders`). On the confirmation questions only its difference to the baseline
     (a config id, default the first result that is no control) is tested. `prices` gives the price of one unit of a cost for each question
     (`report_costs.PRICED`). Training questions do not choose where a candidate learned from them. `metric` defaults to the primary one.
     Raise WorkbenchError for results that cannot be compared, or when more than 2 % of the choosing questions lack a score.
@@ -191,17 +190,18 @@ def _reason(row: Row, selection: Comparison, prices: Mapping[str, float] | None)
     sure, among = "95 %, all pairs tested together", contenders(selection.rows)
     candidates = [other for other in selection.rows if not other.control] or list(selection.rows)
     best, controls = candidates[0], [other.label for other in selection.rows if other.control and other.tied and other is not row]
-    said = cheapest([(other.label, other.result) for other in among], selection.metric, prices)[1]
+    said = cheapest(among, selection.metric, prices)[1]
+    others = sum(other.tied for other in candidates if other is not row)
     if len(candidates) == 1:
         words = "only controls stand beside it. "
-    elif len(among) == 1 and row is best:
-        others = sum(other.tied for other in candidates if other is not row)
+    elif row is best and not others:
         words = f"it scores higher than every other candidate{' that is meant to win' * (len(candidates) < len(selection.rows))} ({sure}). "
-        words = "it scores highest, and better than the baseline. " if others else words
+    elif row is best and len(among) == 1:
+        words = f"it scores highest; {others} more cannot be told from it ({sure}), none close enough to be preferred for its cost. "
     elif row is best:
-        words = f"it scores highest; {len(among) - 1} more cannot be told from it ({sure}). {said or 'No known cost tells them apart. '}"
+        words = f"it scores highest; {others} more cannot be told from it ({sure}). {said or 'No known cost tells the closest apart. '}"
     else:
-        words = f"it is one of {len(among)} that cannot be told from the best, {best.label} ({sure}). {said}"
+        words = f"it cannot be told from the best, {best.label} ({sure}), and lies within one standard error of it. {said}"
     if controls:
         words += f"Controls cannot be told from the best either ({', '.join(controls)}): suspect a fault or too easy a task. "
     return words

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.evaluation import RunResult
-from workbench.report import format_difference, format_interval
+from workbench.report import EXTRACTIVE, format_difference, format_interval
 from workbench.report_costs import COSTS, cost_per_1000, figures
 from workbench.report_power import power_sentences
 from workbench.report_svg import own
@@ -113,10 +113,10 @@ def _spent(result: RunResult, prices: Mapping[str, float] | None) -> str:
         words.append(f"{figures(spent['money'])} for 1,000 questions at the prices given")
     if spent["tokens"] is not None:
         words.append(f"{figures(spent['tokens'])} tokens for 1,000 questions, prompts and answers")
-    elif result.answers:
+    elif result.settings.generator not in ("none", EXTRACTIVE):
         words.append("the tokens of its answers are not known")
     else:
-        words.append("no tokens, since nothing was generated")
+        words.append("no tokens, since no language model answered")
     size, chunks = COSTS["index MB"].value(result), COSTS["chunks"].value(result)
     words += [f"an index of {figures(size)} MB"] if size is not None else []
     words += [f"{chunks:,} chunks"] if chunks is not None else []

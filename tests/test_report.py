@@ -275,7 +275,7 @@ def test_groups_of_one_name_are_all_kept() -> None:
 
 
 def test_all_questions_unanswerable_runs_and_says_so(tmp_path) -> None:
-    from workbench import report_html, report_plots
+    from workbench import report_html, report_parts, report_plots
 
     results = [make_result({BUDGET: [], "recall@5": []}, clusters=[], chunk_size=size) for size in (64, 128)]
     comparison = report.compare(results)
@@ -286,4 +286,4 @@ def test_all_questions_unanswerable_runs_and_says_so(tmp_path) -> None:
     report_plots.plot_intervals(comparison)
     report_plots.plot_budgets(results)
     report_files.write_leaderboard(tmp_path / "leaderboard.csv", results)
-    assert "nothing can be said" in report_html.write_html(tmp_path / "report.html", results, "x").read_text(encoding="utf-8")
+    assert "nothing can be said" in report_html.render_html(report_parts.gather(results, "x"))

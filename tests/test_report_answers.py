@@ -12,7 +12,8 @@ from test_report_html import BAD, Page, page
 
 from workbench import report, report_files, report_markdown
 from workbench.evaluation import RunResult
-from workbench.report_html import write_html
+from workbench.report_html import render_html
+from workbench.report_parts import gather
 from workbench.report_words import limits, reading
 
 BUDGET = "evidence_recall@512t"
@@ -31,10 +32,10 @@ def section(words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Page:
+def both() -> Page:
     """Give the page of English results led by retrieval and Korean ones led by answers."""
     results = make_answered_results() + make_answered_results("demo-ko", "ko", primary="answer_f1")
-    return page(tmp_path_factory.mktemp("report"), results)
+    return page(results)
 
 
 def test_the_answers_of_each_data_set_are_told_drawn_and_shown(both: Page) -> None:
@@ -59,11 +60,11 @@ def test_the_answers_of_each_data_set_are_told_drawn_and_shown(both: Page) -> No
     assert words.count("no question lost anything") == 1  # of the data led by retrieval
 
 
-def test_the_leaderboard_shows_every_answer_metric_that_was_asked(tmp_path: Path) -> None:
+def test_the_leaderboard_shows_every_answer_metric_that_was_asked() -> None:
     results = make_answered_results()[:3]
     results[1].details["answers"]["failed"] = {"timed out": 2, "refused": 1}
     results[1].scores["chrf"][np.flatnonzero(results[1].asked_of("chrf"))[:2]] = np.nan
-    words = page(tmp_path, results).text()
+    words = page(results).text()
     head = words[words.index("Answers, mean; capped and failed: number") : words.index("mean chunk tokens")]
     titles = "answer_f1answer_emchrfgroundednessrefusal_precisionrefusal_recallprompt tokensnew tokenscappedfailed"
     assert titles in head
@@ -77,8 +78,8 @@ def test_the_leaderboard_shows_every_answer_metric_that_was_asked(tmp_path: Path
     assert "–0.00054020140hf:google" in words  # who refuses nothing has no precision
 
 
-def test_reports_of_retrieval_say_nothing_of_answers(tmp_path: Path) -> None:
-    words = page(tmp_path, make_results()).text()
+def test_reports_of_retrieval_say_nothing_of_answers() -> None:
+    words = page(make_results()).text()
     assert "nswers, mean" not in words
     assert "\nAnswers" not in words
     assert "groundedness" not in words
@@ -86,7 +87,7 @@ def test_reports_of_retrieval_say_nothing_of_answers(tmp_path: Path) -> None:
     assert "Fixed k beside equal budget" in words
 
 
-def test_no_answer_is_interpreted(tmp_path: Path) -> None:
+def test_no_answer_is_interpreted() -> None:
     change = dict.fromkeys(("question", "text", "completion"), BAD) | {
         "gold": [BAD, BAD],
         "notes": [[BAD, BAD]],
@@ -96,10 +97,10 @@ def test_no_answer_is_interpreted(tmp_path: Path) -> None:
     results = [answered([0.0, 0.5, 1.0 - number / 2], number, **change) for number in range(2)]
     for result in results:
         result.details["answers"]["generator_precision"] = BAD
-    parsed = page(tmp_path, results)
+    parsed = page(results)
     assert len(parsed.all("script")) == len(parsed.all("style")) == 1
     assert not parsed.all("img")
-    known = {name for _, attributes in page(tmp_path, make_results()).elements for name in attributes}
+    known = {name for _, attributes in page(make_results()).elements for name in attributes}
     assert {name for _, attributes in parsed.elements for name in attributes} <= known
     shown = BAD.replace("\x00\x1b\u202e\ud800", "����")
     assert parsed.text().count(shown) > 2 * 8
@@ -119,49 +120,49 @@ def test_the_same_answers_give_the_same_bytes_whatever_time_they_took(tmp_path: 
         )
         for result in results
     ]
-    assert write_html(tmp_path / "a.html", results, "x").read_bytes() == write_html(tmp_path / "b.html", slow, "x").read_bytes()
+    assert render_html(gather(results, "x")) == render_html(gather(slow, "x"))
     boards = [report_files.write_leaderboard(tmp_path / name, made).read_bytes() for name, made in (("a", results), ("b", slow))]
     assert boards[0] == boards[1]
     assert "987.25" in report_files.write_timings(tmp_path / "t.csv", slow).read_text("utf-8-sig")
 
 
-def test_where_nothing_is_lost_or_scored_no_other_thing_is_said(tmp_path: Path) -> None:
-    words = page(tmp_path, [answered([1.0, 1.0], number) for number in range(2)]).text()
+def test_where_nothing_is_lost_or_scored_no_other_thing_is_said() -> None:
+    words = page([answered([1.0, 1.0], number) for number in range(2)]).text()
     assert "every answer scored has the full answer_f1." in words
     assert "no question lost anything" not in words
     unasked = replace(answered([0.5, 0.5], primary=BUDGET), asked={"answer_f1": np.zeros(2, dtype=bool)})
     unasked.scores["answer_f1"][:] = np.nan
-    words = section(page(tmp_path, [unasked]).text())
+    words = section(page([unasked]).text())
     assert "answer_f1: no question was scored by every candidate, so nothing can be said." in words
     assert "every answer scored" not in words
     assert report_markdown.failures(unasked) == f"No question lost anything on {BUDGET}."
     assert report_markdown.answer_failures(unasked) == "No answer was scored on answer_f1."
 
 
-def test_only_refusals_can_be_asked_for(tmp_path: Path) -> None:
+def test_only_refusals_can_be_asked_for() -> None:
     """Without any gold answer, the worst are those of the primary metric."""
     records = [make_answer("q0", answerable=False, gold=[]), make_answer("q1", answerable=False, gold=[], refused=True)]
     asked = {"answer_f1": np.zeros(2, dtype=bool)}
     scores = {"refusal_recall": [0.0, 1.0], "answer_f1": [np.nan, np.nan]}
-    words = section(page(tmp_path, [make_result(scores, generator="extractive", records=records, asked=asked)]).text())
+    words = section(page([make_result(scores, generator="extractive", records=records, asked=asked)]).text())
     assert "the answers with the lowest refusal_recall" in words
     assert "Gold answernone: the documents do not answer this" in words
 
 
-def test_other_samples_and_missing_comparisons_still_name_the_answers(tmp_path: Path) -> None:
+def test_other_samples_and_missing_comparisons_still_name_the_answers() -> None:
     left, right = answered([0.0, 1.0], primary=BUDGET), answered([0.0, 1.0], 1, primary=BUDGET)
-    words = page(tmp_path, [left, replace(right, answers=right.answers[:1])]).text()
+    words = page([left, replace(right, answers=right.answers[:1])]).text()
     assert "2 and 1 questions of 2" in words
     assert "Answers are not compared. answer_f1: the candidates answered different questions" in words
     left.scores[BUDGET][:] = np.nan
-    words = page(tmp_path, [left, right]).text()
+    words = page([left, right]).text()
     assert "No comparison." in words
     assert "answer_f1, 2 questions in 2 document groups" in words
 
 
-def test_results_without_answers_may_stand_beside_others(tmp_path: Path) -> None:
+def test_results_without_answers_may_stand_beside_others() -> None:
     results = [make_result({BUDGET: [0.5, 0.6]}), answered([0.1, 0.9], primary=BUDGET)]
-    words = page(tmp_path, results).text()
+    words = page(results).text()
     assert (
         "2 questions were answered by extractive with prompt plain:en from at most 512 tokens of context. The documents answer all of them."
         in words

@@ -14,7 +14,9 @@ from fontTools.ttLib import TTFont
 from matplotlib import get_data_path
 
 from workbench import fonts
-from workbench.report_html import write_html
+from workbench.report_html import render_html
+from workbench.report_parts import gather
+from workbench.storage import write_text
 
 FONTS = '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><dir>{}</dir><cachedir>{}</cachedir></fontconfig>'
 
@@ -22,7 +24,8 @@ FONTS = '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfi
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = [*make_results(), *make_results("demo-ko", "ko"), *make_answered_results("answers-ko", "ko")]
-    return write_html(tmp_path_factory.mktemp("report") / "report.html", results, "보고서", "workbench sweep params/x.sweep.yaml")
+    page = render_html(gather(results, "보고서", "workbench sweep params/x.sweep.yaml"))
+    return write_text(tmp_path_factory.mktemp("report") / "report.html", page)
 
 
 @pytest.fixture(scope="module")

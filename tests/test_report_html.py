@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from factories import make_data, make_result, make_results
 
-from workbench.datatypes import WorkbenchError
 from workbench.evaluation import Check, RunResult
-from workbench.report_html import write_html
+from workbench.report_html import render_html
+from workbench.report_parts import gather
 from workbench.report_winner import decide
 from workbench.settings import parse_settings
 from workbench.storage import parse_yaml
@@ -62,17 +62,15 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def page(tmp_path: Path, results: list[RunResult], title: str = "Chunk sizing", **arguments) -> Page:
-    return Page(write_html(tmp_path / "report.html", results, title, **arguments).read_text("utf-8"))
+def page(results: list[RunResult], title: str = "Chunk sizing", **arguments) -> Page:
+    return Page(render_html(gather(results, title, **arguments)))
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, list[RunResult]]:
+def both() -> tuple[str, Page, list[RunResult]]:
     results = make_results() + make_results("demo-ko", "ko")
-    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
     failed = [{"point": {"chunk_size": 4096}, "error": "Traceback\n  /srv/me/x.py\nWorkbenchError: too large"}]
-    write_html(path, results, "Chunk sizing", "workbench sweep params/x.yaml", {"demo-en": results[4].config_id}, failed)
-    text = path.read_text("utf-8")
+    text = render_html(gather(results, "Chunk sizing", "workbench sweep params/x.yaml", {"demo-en": results[4].config_id}, failed))
     return text, Page(text), results
 
 
@@ -155,7 +153,7 @@ def test_nothing_is_loaded_and_only_our_script_and_style_may_run(both: tuple[str
         assert f"{tag}-src 'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'" in policy
 
 
-def test_no_text_from_elsewhere_is_interpreted(tmp_path: Path) -> None:
+def test_no_text_from_elsewhere_is_interpreted() -> None:
     failure = {
         "id": BAD,
         "question": BAD,
@@ -180,10 +178,10 @@ def test_no_text_from_elsewhere_is_interpreted(tmp_path: Path) -> None:
         for number in range(2)
     ]
     failed = [{"point": BAD, "error": BAD + "\n" + BAD}, {"point": {BAD: BAD}, "error": BAD}]
-    parsed = page(tmp_path, results, BAD, command=BAD, failed=failed)
+    parsed = page(results, BAD, command=BAD, failed=failed)
     assert len(parsed.all("script")) == len(parsed.all("style")) == 1
     assert not parsed.all("img")
-    known = {name for _, attributes in page(tmp_path, make_results()).elements for name in attributes} | {"open"}
+    known = {name for _, attributes in page(make_results()).elements for name in attributes} | {"open"}
     assert {name for _, attributes in parsed.elements for name in attributes} <= known
     shown = BAD.replace("\x00\x1b\u202e\ud800", "����")
     words = parsed.text()
@@ -192,7 +190,7 @@ def test_no_text_from_elsewhere_is_interpreted(tmp_path: Path) -> None:
     assert shown in parsed.text("title")
 
 
-def test_a_path_loses_its_folders_everywhere(tmp_path: Path) -> None:
+def test_a_path_loses_its_folders_everywhere() -> None:
     place = "/srv/someone/secret project/questions.json"
     results = [
         make_result(
@@ -204,54 +202,53 @@ def test_a_path_loses_its_folders_everywhere(tmp_path: Path) -> None:
         for size in (64, 128)
     ]
     failed = [{"point": f"dataset squad:{place}", "error": f'File "{place}", line 1\nno such file: {place}'}]
-    page(tmp_path, results, f"Report of {place}", command=f"workbench sweep {place}", failed=failed)
-    text = (tmp_path / "report.html").read_text("utf-8")
+    text = render_html(gather(results, f"Report of {place}", f"workbench sweep {place}", failed=failed))
     assert "/home" not in text
     assert "someone" not in text
     assert "squad:…/secret project/questions.json" in text or "squad:…/questions.json" in text
 
 
-def test_an_audit_error_stands_before_the_verdict(tmp_path: Path) -> None:
+def test_an_audit_error_stands_before_the_verdict() -> None:
     results = make_results()
     results[3] = replace(results[3], audit=(Check("oracle", "error", "even a perfect ranking misses q7"), *results[3].audit[1:]))
-    words = page(tmp_path, results + make_results("demo-ko", "ko")).text()
+    words = page(results + make_results("demo-ko", "ko")).text()
     assert "demo-en Audit error." in words
     assert "oracle (1 of 12 configurations): even a perfect ranking misses q7" in words
     assert words.index("Do not use these numbers") < words.index("No decision.") < words.index("All candidates")
     assert "11 of 12even a perfect ranking misses q7" in words
-    assert "Audit error" not in page(tmp_path, make_results()).text()
+    assert "Audit error" not in page(make_results()).text()
 
 
-def test_a_control_that_keeps_up_is_pointed_out(tmp_path: Path) -> None:
+def test_a_control_that_keeps_up_is_pointed_out() -> None:
     scores = np.random.default_rng(0).random(40)
     results = [make_result({BUDGET: scores}, chunk_size=64), make_result({BUDGET: scores}, chunker="whole")]
-    assert "A control keeps up. whole document: meant to lose" in page(tmp_path, results).text()
-    assert "keeps up. " not in page(tmp_path, make_results()).text()
+    assert "A control keeps up. whole document: meant to lose" in page(results).text()
+    assert "keeps up. " not in page(make_results()).text()
 
 
-def test_one_candidate_one_group_and_document_gold(tmp_path: Path) -> None:
-    words = page(tmp_path, make_results()[:1]).text()
+def test_one_candidate_one_group_and_document_gold() -> None:
+    words = page(make_results()[:1]).text()
     assert "One candidate: nothing to compare" in words
     assert "Fixed k beside" not in words
     assert "baseline" not in words[: words.index("How to read this")]
     alone = [make_result({"ndcg@10": [0.1, 0.4], "recall@5": [1.0, 0.0]}, ["a", "a"], chunk_size=size) for size in (64, 128)]
-    words = page(tmp_path, alone).text()
+    words = page(alone).text()
     assert "One document group: no difference can be shown" in words
     assert "0.250 [unknown]" in words
     assert "Evidence found as the context grows" not in words  # whole-document gold has no budget recall
 
 
-def test_unscored_questions_are_counted_and_refuse_the_verdict(tmp_path: Path) -> None:
+def test_unscored_questions_are_counted_and_refuse_the_verdict() -> None:
     results = make_results()[:3]
     results[1].scores[BUDGET][:4] = np.nan
     results[1].scores["recall@5"][:] = np.nan
-    words = page(tmp_path, results).text()
+    words = page(results).text()
     assert "No verdict: too many questions have no score" in words
     assert "3.3% of the questions are left out, because a candidate has no score for them." in words
     assert "unscored" in words
     for name in (BUDGET, "recall@5"):
         results[1].scores[name][:] = np.nan
-    words = page(tmp_path, results).text()
+    words = page(results).text()
     assert f"No comparison. {BUDGET}: no question was scored by every candidate" in words
     assert results[1].config_id in words
 
@@ -266,36 +263,22 @@ def test_the_yaml_of_the_best_gives_the_same_configuration(both: tuple[str, Page
     assert [parse_settings(parse_yaml(block, "report")).config_id for block in blocks] == chosen
 
 
-def test_the_same_results_give_the_same_bytes_without_times(tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_bytes_without_times() -> None:
     results = make_results(copies=2)
-    first = write_html(tmp_path / "a.html", results, "x").read_bytes()
     timed = [replace(result, timings={"index": 123.456}, cache={"misses": 987654}) for result in results]
-    assert write_html(tmp_path / "b.html", timed, "x").read_bytes() == first
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]  # no temporary file is left
+    assert render_html(gather(timed, "x")) == render_html(gather(results, "x"))
 
 
-def test_only_failed_runs_still_give_a_report(tmp_path: Path) -> None:
-    words = page(tmp_path, [], failed=[{"point": "a", "error": ""}]).text()
+def test_only_failed_runs_still_give_a_report() -> None:
+    words = page([], failed=[{"point": "a", "error": ""}]).text()
     assert "No run has a result." in words
     assert "no message" in words
 
 
-def test_bad_input_is_refused_and_writes_nothing(tmp_path: Path) -> None:
-    results = make_results()
-    path = tmp_path / "report.html"
-    with pytest.raises(WorkbenchError, match="nothing to report: no results and no failed runs"):
-        write_html(path, [], "x")
-    with pytest.raises(WorkbenchError, match=r"unknown data set of a baseline 'demo-em'; did you mean 'demo-en'\?"):
-        write_html(path, results, "x", baseline={"demo-em": results[0].config_id})
-    with pytest.raises(WorkbenchError, match=f"unknown baseline of demo-en: 'abc'.*{results[0].config_id}"):
-        write_html(path, results, "x", baseline={"demo-en": "abc"})
-    assert not path.exists()
-
-
 def test_no_plotting_table_or_model_library_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from factories import make_results; from workbench.report_html import write_html;"
-        f"write_html(Path({str(tmp_path / 'r.html')!r}), make_results()[:2], 'x');"
+        "import sys; from pathlib import Path; from factories import make_results; from workbench.report_files import write_report;"
+        f"from workbench.report_parts import gather; write_report(Path({str(tmp_path)!r}), gather(make_results()[:2], 'x'));"
         "print([name for name in ('matplotlib', 'pandas', 'torch', 'IPython', 'jinja2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

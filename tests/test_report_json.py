@@ -12,8 +12,9 @@ from factories import make_answered_results, make_result, make_results
 
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import Check, RunResult
-from workbench.report_html import divide
-from workbench.report_json import commit, plain, write_json_report
+from workbench.report_files import write_report
+from workbench.report_json import plain, render_json
+from workbench.report_parts import gather
 from workbench.settings import parse_settings
 
 BAD = "<script>한글 \ud800\x1b\u202e /srv/someone/secret/docs"
@@ -24,8 +25,8 @@ def written(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Give a function that writes the report and parses it strictly."""
 
     def write(results: list[RunResult], *arguments: Any, **options: Any) -> dict[str, Any]:
-        path = write_json_report(tmp_path / "report.json", results, *(arguments or ("Title",)), **options)
-        return json.loads(path.read_text("utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        write_report(tmp_path, gather(results, *(arguments or ("Title",)), **options))
+        return json.loads((tmp_path / "report.json").read_text("utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
     return write
 
@@ -39,7 +40,7 @@ def in_parts(results: list[RunResult]) -> list[RunResult]:
 def test_what_was_decided_and_seen_stands_there(written: Callable[..., dict[str, Any]]) -> None:
     results = in_parts(make_results())
     report = written(results, "Chunk sizes", command="workbench sweep params/x.sweep.yaml")
-    (part,) = divide(results, {})
+    (part,) = gather(results, "x").parts
     decision, chosen = part.decision, part.decision.chosen
     (found,) = report["data_sets"]
     told = found["decision"]
@@ -113,16 +114,16 @@ def test_numbers_texts_and_names_are_made_plain() -> None:
     assert str(plain(-0.0)) == "0.0"
 
 
-def test_the_same_results_give_the_same_bytes_whatever_was_measured(tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_bytes_whatever_was_measured() -> None:
     results = [*make_results("demo-ko", "ko"), *make_answered_results()]
     slower = [replace(result, timings={"embed": 9.9}, cache={"hits": 3}) for result in results]
     slower = [
         replace(result, details={**result.details, "answers": {**result.details["answers"], "seconds": 77.0}}) if result.answers else result
         for result in slower
     ]
-    files = [write_json_report(tmp_path / f"{number}.json", each, "T") for number, each in enumerate((results, results, slower))]
-    assert len({file.read_bytes() for file in files}) == 1
-    assert b"77.0" not in files[2].read_bytes()
+    texts = [json.dumps(render_json(gather(each, "T"))) for each in (results, results, slower)]
+    assert len(set(texts)) == 1
+    assert "77.0" not in texts[2]
 
 
 def test_untrusted_text_stays_data_and_no_folder_of_this_computer_is_told(written: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -135,30 +136,3 @@ def test_untrusted_text_stays_data_and_no_folder_of_this_computer_is_told(writte
     assert "한글" in text
     assert report["data_sets"][0]["name"] == "folder:…/docs"
     assert report["failed"][0]["error"].startswith("OSError: <script>한글")
-
-
-def test_the_commit_is_read_without_a_program(tmp_path: Path) -> None:
-    git, one, two = tmp_path / ".git", "1" * 40, "2" * 40
-    assert commit(tmp_path) == ""
-    for name, text in {
-        "HEAD": "ref: refs/heads/main\n",
-        "packed-refs": f"# pack-refs\n{one} refs/heads/main\n{two} refs/heads/main2\n",
-    }.items():
-        git.mkdir(exist_ok=True)
-        (git / name).write_text(text, "utf-8")
-    assert commit(tmp_path) == one
-    (git / "refs/heads").mkdir(parents=True)
-    (git / "refs/heads/main").write_text(two + "\n", "utf-8")
-    assert commit(tmp_path) == two
-    (git / "HEAD").write_text(one, "utf-8")
-    assert commit(tmp_path) == one
-    own = git / "worktrees/side"
-    own.mkdir(parents=True)
-    (own / "HEAD").write_text("ref: refs/heads/main\n", "utf-8")
-    (own / "commondir").write_text("../..\n", "utf-8")
-    (tmp_path / "side").mkdir()
-    (tmp_path / "side/.git").write_text(f"gitdir: {own}\n", "utf-8")
-    assert commit(tmp_path / "side") == two
-    for wrong in ("ref: refs/../../secret", "no commit", "ref: refs/heads/gone"):
-        (git / "HEAD").write_text(wrong, "utf-8")
-        assert commit(tmp_path) == ""

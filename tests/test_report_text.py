@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from test_report_json import in_parts
 
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import Check, RunResult
-from workbench.report_html import divide
-from workbench.report_text import write_markdown_report
+from workbench.report_parts import gather
+from workbench.report_text import render_markdown
 from workbench.settings import parse_settings
 from workbench.storage import parse_yaml
 
@@ -22,11 +21,11 @@ BAD = "<img src=x onerror=alert(1)> [click](javascript:alert(1)) | `code` $x$ **
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[..., str]:
+def written() -> Callable[..., str]:
     """Give a function that writes the report and reads its text."""
 
     def write(results: list[RunResult], *arguments: Any, **options: Any) -> str:
-        return write_markdown_report(tmp_path / "report.md", results, *(arguments or ("Title",)), **options).read_text("utf-8")
+        return render_markdown(gather(results, *(arguments or ("Title",)), **options))
 
     return write
 
@@ -60,7 +59,7 @@ def test_every_part_stands_there_the_decision_first(written: Callable[..., str])
         "### Audit",
         "## How to reproduce",
     ]
-    (part,) = divide(results, {})
+    (part,) = gather(results, "x").parts
     memo = text.partition("### Data")[0]
     assert f"(`{part.decision.recommended.config_id}`)" in memo
     for heading in ("What to use", "How sure", "What it costs", "What was not tested"):
@@ -134,8 +133,7 @@ def test_a_block_of_code_ends_only_where_it_should(written: Callable[..., str]) 
     assert "\n`````\nworkbench sweep `x` ```` y\n`````\n" in text
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_text() -> None:
     results = [*make_results("demo-ko", "ko"), *make_answered_results()]
     again = [replace(result, timings={"embed": 9.9}) for result in results]
-    files = [write_markdown_report(tmp_path / f"{number}.md", each, "T") for number, each in enumerate((results, again))]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert render_markdown(gather(results, "T")) == render_markdown(gather(again, "T"))

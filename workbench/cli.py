@@ -88,7 +88,7 @@ def evaluate(
     judge: options.Judge = None,
     option: options.Option = None,
     settings_file: options.SettingsFile = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write result.json and report.html to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write result.json and the report to.")] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Also measure milliseconds a question, unbatched, nothing cached.")] = False,
     no_cache: options.NoCache = False,
     allow_download: options.AllowDownload = False,
@@ -99,7 +99,8 @@ def evaluate(
     from workbench.cli_print import print_result
     from workbench.evaluation import save_results
     from workbench.experiment_latency import probe_latency
-    from workbench.report_html import write_html
+    from workbench.report_files import write_report
+    from workbench.report_parts import gather
 
     settings = options.settings_from(locals())
     result = experiment.run(settings, cached=not no_cache, allow_download=allow_download)
@@ -107,7 +108,7 @@ def evaluate(
     errors = report.audit_errors([result])
     if out:
         save_results(out / "result.json", [result])
-        write_html(out / "report.html", [result], f"Evaluation of {settings.dataset}")
+        write_report(out, gather([result], f"Evaluation of {settings.dataset}"))
     if as_json:
         record = result.to_json() | {"metrics": result.summary()}
         record["timings"] |= {name: round(value, 4) for name, value in probe.items()}

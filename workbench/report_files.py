@@ -1,4 +1,4 @@
-"""Write the files of a sweep: leaderboard.csv (scores only, so equal results give equal bytes), timings.csv, and winner.yaml."""
+"""Write the files of a sweep: leaderboard.csv (scores only, so equal results give equal bytes), timings.csv, winner.yaml, report.*."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import yaml
 
 from workbench.evaluation import RunResult
 from workbench.report import format_interval
+from workbench.report_html import render_html
+from workbench.report_json import render_json
 from workbench.report_labels import varying
+from workbench.report_parts import Report
+from workbench.report_text import render_markdown
 from workbench.report_winner import Decision
-from workbench.storage import write_csv, write_text
+from workbench.storage import write_csv, write_json, write_text
 
 MARK = "# Chosen by "  # how each winner.yaml starts
 
@@ -104,6 +108,15 @@ def _winner(decision: Decision, title: str) -> str:
     comments = MARK + "\n# ".join("".join(sign if sign.isprintable() else " " for sign in line) for line in head)
     readable = settings.canonical().isprintable()  # unescaped, U+0085 would be read as a line break
     return comments + "\n" + yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=readable, width=1000)
+
+
+def write_report(folder: Path, record: Report) -> list[Path]:
+    """Write the report as report.html, report.md and report.json; equal results give equal bytes."""
+    return [
+        write_text(folder / "report.html", render_html(record)),
+        write_text(folder / "report.md", render_markdown(record)),
+        write_json(folder / "report.json", render_json(record)),
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -8,117 +8,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import yaml
 
 from workbench import report
-from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.fonts import embedded_hangul
-from workbench.registry import unknown
 from workbench.report import Comparison
 from workbench.report_answers import answers, retrieved_alike, same_retrieval
 from workbench.report_audit import audit, explanations_html
 from workbench.report_costs import deciding
 from workbench.report_diagnosis import diagnosis
-from workbench.report_effects import effects, merge_seeds, seeds
+from workbench.report_effects import effects, seeds
 from workbench.report_memo import memo_html, memo_title
 from workbench.report_pareto import pareto_figure
+from workbench.report_parts import Part, Report, commit
 from workbench.report_svg import budget_plot, budgets, choose_curves, interval_figure, own
 from workbench.report_tables import failures, fixed_k, leaderboard, plain, table
-from workbench.report_winner import Decision, decide
 from workbench.report_words import asked_groups, headline, reading
-from workbench.storage import write_text
 
 
-@dataclass(frozen=True)
-class Part:
-    """Hold one data set of the report; without a comparison, `problem` says why there is none."""
-
-    anchor: str
-    name: str
-    results: list[RunResult]
-    comparison: Comparison | None
-    decision: Decision | None = None
-    problem: str = ""
-    runs: Sequence[RunResult] = ()  # before the seeds of a configuration became one result
-
-    @property
-    def language(self) -> str:
-        """Return the lang attribute of texts from this data set."""
-        found = str(self.results[0].data.get("language", ""))
-        return f' lang="{found}"' if re.fullmatch("[a-z]{2,3}", found) else ""
-
-
-def write_html(
-    path: Path,
-    results: Sequence[RunResult],
-    title: str,
-    command: str = "",
-    baseline: Mapping[str, str] | None = None,
-    failed: Sequence[Mapping[str, Any]] = (),
-    prices: Mapping[str, float] | None = None,
-) -> Path:
-    """Write the report of these results; the same results give the same bytes.
-
-    `baseline` gives the config id of the baseline for names of `report.by_dataset`; `failed` holds "point" and "error" of each run without;
-    `prices` are those of `report_winner.decide`. Several seeds of a configuration become one candidate.
-    Raise WorkbenchError when there is nothing to report or a baseline does not exist.
-    """
-    if not results and not failed:
-        raise WorkbenchError("nothing to report: no results and no failed runs")
-    return write_text(path, render_html(divide(results, baseline or {}, prices), title, command, failed, prices))
-
-
-def divide(results: Sequence[RunResult], baseline: Mapping[str, str], prices: Mapping[str, float] | None = None) -> list[Part]:
-    """Return the parts of a report, one for each data set: compared, and decided where that is possible."""
-    groups = report.by_dataset(results)
-    for name, config_id in baseline.items():
-        if name not in groups:
-            raise unknown("data set of a baseline", name, groups)
-        ids = [result.config_id for result in groups[name]]
-        if config_id not in ids:
-            raise unknown(f"baseline of {name}:", config_id, ids)
-    parts = []
-    for number, (name, members) in enumerate(groups.items(), start=1):
-        part = Part(f"data-{number}", name, members, None, runs=members)
-        try:
-            part = replace(part, results=merge_seeds(members))
-            comparison = _compared(part.results, baseline.get(name), prices)
-            part = replace(part, comparison=comparison if comparison.questions else None, problem=comparison.verdict)
-            if errors := report.audit_errors(members):
-                raise WorkbenchError(f"an audit check failed: {errors[0]}")
-            part = replace(part, decision=decide(part.results, baseline=baseline.get(name), prices=prices))
-        except WorkbenchError as error:
-            part = replace(part, problem=str(error))
-        parts.append(part)
-    return parts
-
-
-def _compared(results: Sequence[RunResult], baseline: str | None, prices: Mapping[str, float] | None) -> Comparison:
-    """Compare candidates; where one lacks a cost that has a price, without prices, since only the decision needs them."""
-    try:
-        return report.compare(results, baseline=baseline, prices=prices)
-    except WorkbenchError:
-        if not prices:
-            raise
-        return report.compare(results, baseline=baseline)
-
-
-def render_html(
-    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
-) -> str:
+def render_html(record: Report) -> str:
     """Return the whole page."""
     style, script = (
         importlib.resources.files("workbench").joinpath("templates", name).read_text("utf-8") for name in ("report.css", "report.js")
     )
-    counts = "; ".join(f"{len(part.results)} configuration{'s' * (len(part.results) != 1)} on {part.name}" for part in parts)
-    body = [f"<header><h1>{own(title)}</h1><p>{own(counts or 'No run has a result')}.</p></header><main>"]
+    parts, title = record.parts, own(record.title)
+    body = [f"<header><h1>{title}</h1><p>{own(record.counts)}.</p></header><main>"]
     if len(parts) > 1:
         items = []
         for part in parts:
@@ -126,24 +43,24 @@ def render_html(
             words = memo_title(part.decision) if part.decision else part.problem
             items.append(f'<li><a href="#{part.anchor}">{own(part.name)}</a> {alarm}{own(words)}</li>')
         body.append(f'<ul class="summary">{"".join(items)}</ul>')
-    body += [_data_set(part, prices) for part in parts]
-    if failed:
+    body += [_data_set(part, record.prices) for part in parts]
+    if record.failed:
         rows = []
-        for run in failed:
+        for run in record.failed:
             error = str(run["error"]).strip() or "no message"
             rest = f"<details><summary>whole message</summary><pre>{own(error)}</pre></details>" if "\n" in error else ""
             cell = f'<td class="words">{own(error.splitlines()[-1])}{rest}</td>'
             rows.append(f'<tr><th scope="row">{own(plain(run["point"]))}</th>{cell}</tr>')
-        body.append(f"<section><h2>Runs that failed</h2><p>{len(failed)} without a result; no comparison above contains them.</p>")
+        body.append(f"<section><h2>Runs that failed</h2><p>{len(record.failed)} without a result; no comparison above contains them.</p>")
         body.append(table("", '<tr><th scope="col">run</th><th scope="col">error</th></tr>', rows, "Runs that failed") + "</section>")
-    body += [_reproduction(parts, command), _reading(parts) if parts else "", "</main>"]
+    body += [_reproduction(record), _reading(parts) if parts else "", "</main>"]
     content = "\n".join(block for block in body if block)
-    style = embedded_hangul(title + content) + style
+    style = embedded_hangul(record.title + content) + style
     policy = f"default-src 'none'; img-src data:; font-src data:; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'"
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
-        f'<link rel="icon" href="data:,"><title>{own(title)}</title><style>{style}</style>'
+        f'<link rel="icon" href="data:,"><title>{title}</title><style>{style}</style>'
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{content}\n<script>{script}</script></body></html>\n'
 
@@ -242,19 +159,16 @@ def _facts(part: Part) -> str:
     return f'<dl class="facts">{"".join(cells)}</dl>'
 
 
-def _reproduction(parts: Sequence[Part], command: str) -> str:
+def _reproduction(record: Report) -> str:
     blocks = ["<section><h2>How to reproduce</h2>"]
-    if command:
-        blocks.append(f"<pre><code>{own(command)}</code></pre>")
-    versions: dict[str, set[str]] = {}
-    for part in parts:
-        for result in part.results:
-            for package, version in result.versions.items():
-                versions.setdefault(package, set()).add(version)
-    if versions:
-        words = ", ".join(f"{package} {' and '.join(sorted(found))}" for package, found in versions.items())
+    if record.command:
+        blocks.append(f"<pre><code>{own(record.command)}</code></pre>")
+    if head := commit():
+        blocks.append(f"<p>Commit of the workbench <code>{head}</code></p>")
+    if record.versions:
+        words = ", ".join(f"{package} {' and '.join(found)}" for package, found in record.versions.items())
         blocks.append(f"<h3>Versions</h3><p>{own(words)}</p>")
-    for part in parts:
+    for part in record.parts:
         comparison = part.comparison
         rows = comparison.rows if comparison else ()
         fingerprint = own(part.results[0].data.get("fingerprint", "unknown"))

@@ -6,62 +6,41 @@ Measured times are left out, but for those in the sentences of a verdict that re
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench import report, stats
 from workbench.audit_catalogue import EXPLANATIONS
-from workbench.datatypes import WorkbenchError
 from workbench.diagnosis import CAUSES
 from workbench.evaluation import Check, RunResult
 from workbench.report import Comparison, Row
 from workbench.report_costs import COSTS, cost_per_1000
 from workbench.report_diagnosis import counts
 from workbench.report_effects import Effect, main_effects
-from workbench.report_html import Part, divide
+from workbench.report_parts import Part, Report, commit
 from workbench.report_svg import FOLDERS, UNSHOWABLE
 from workbench.report_tables import LEVELS
 from workbench.report_winner import Decision
 from workbench.report_words import asked_groups
-from workbench.storage import write_json
 
 SCHEMA = 1
 DIGITS = 6
 TIMED = ("ms a query",)  # costs that are measured times
 
 
-def write_json_report(
-    path: Path,
-    results: Sequence[RunResult],
-    title: str,
-    command: str = "",
-    baseline: Mapping[str, str] | None = None,
-    failed: Sequence[Mapping[str, Any]] = (),
-    prices: Mapping[str, float] | None = None,
-) -> Path:
-    """Write the report of these results as JSON; arguments and errors are those of `report_html.write_html`."""
-    if not results and not failed:
-        raise WorkbenchError("nothing to report: no results and no failed runs")
-    return write_json(path, render_json(divide(results, baseline or {}, prices), title, command, failed, prices))
-
-
-def render_json(
-    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
-) -> dict[str, Any]:
+def render_json(record: Report) -> dict[str, Any]:
     """Return the whole report as plain JSON values."""
     return plain(
         {
             "schema": SCHEMA,
-            "title": title,
-            "command": command,
+            "title": record.title,
+            "command": record.command,
             "commit": commit(),
-            "versions": versions([result for part in parts for result in part.results]),
-            "data_sets": [_data_set(part, prices) for part in parts],
-            "failed": [{"point": run["point"], "error": run["error"]} for run in failed],
+            "versions": record.versions,
+            "data_sets": [_data_set(part, record.prices) for part in record.parts],
+            "failed": [{"point": run["point"], "error": run["error"]} for run in record.failed],
         }
     )
 
@@ -79,40 +58,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {plain(str(name)): plain(item) for name, item in value.items()}
     return [plain(item) for item in value]
-
-
-def commit(checkout: Path | None = None) -> str:
-    """Return the commit of the workbench's checkout, or "" where it is none; reads files of .git and starts no program.
-
-    Changes that are not committed do not show in it.
-    """
-    git = (checkout or Path(__file__).resolve().parent.parent) / ".git"
-    if git.is_file():  # a worktree, whose branches lie in the repository it belongs to
-        git = git.parent / _line(git).removeprefix("gitdir: ")
-    head = _line(git / "HEAD")
-    name = re.fullmatch(r"ref: (refs/[\w./-]+)", head)
-    if name and ".." not in name[1]:
-        shared = git / (_line(git / "commondir") or ".")
-        packed = re.search(rf"^([0-9a-f]+) {re.escape(name[1])}$", _text(shared / "packed-refs"), re.MULTILINE)
-        head = _line(git / name[1]) or _line(shared / name[1]) or (packed[1] if packed else "")
-    return head if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", head) else ""
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def _line(path: Path) -> str:
-    return _text(path).partition("\n")[0].strip()
-
-
-def versions(results: Sequence[RunResult]) -> dict[str, list[str]]:
-    """Return the versions of packages that the results were computed with."""
-    found: dict[str, set[str]] = {}
-    for result in results:
-        for package, version in result.versions.items():
-            found.setdefault(package, set()).add(version)
-    return {package: sorted(seen) for package, seen in found.items()}
 
 
 def _data_set(part: Part, prices: Mapping[str, float] | None) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -15,45 +13,26 @@ from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
 from workbench.report_diagnosis import diagnosis_cases, diagnosis_sentence, diagnosis_table
 from workbench.report_effects import effect_sentences, effects_table, left_out
-from workbench.report_html import Part, divide
 from workbench.report_markdown import answer_failures, answer_table, data_table, escape, failures, markdown_table, table
 from workbench.report_memo import memo_parts, memo_scores, memo_title
+from workbench.report_parts import Part, Report, commit
 from workbench.report_svg import FOLDERS, UNSHOWABLE, measured
 from workbench.report_tables import ALSO, plain
 from workbench.report_words import answered_by, limits
-from workbench.storage import write_text
 
 DATA = ("name", "language", "documents", "groups", "questions", "scored", "unanswerable", "losses")
 AUDIT = ("check", "worst", "ok", "what was seen at worst", "what is checked")
 
 
-def write_markdown_report(
-    path: Path,
-    results: Sequence[RunResult],
-    title: str,
-    command: str = "",
-    baseline: Mapping[str, str] | None = None,
-    failed: Sequence[Mapping[str, Any]] = (),
-    prices: Mapping[str, float] | None = None,
-) -> Path:
-    """Write the report of these results as Markdown; arguments and errors are those of `report_html.write_html`."""
-    if not results and not failed:
-        raise WorkbenchError("nothing to report: no results and no failed runs")
-    return write_text(path, render_markdown(divide(results, baseline or {}, prices), title, command, failed, prices))
-
-
-def render_markdown(
-    parts: Sequence[Part], title: str, command: str, failed: Sequence[Mapping[str, Any]], prices: Mapping[str, float] | None = None
-) -> str:
+def render_markdown(record: Report) -> str:
     """Return the whole report as Markdown."""
-    counts = "; ".join(f"{len(part.results)} configuration{'s' * (len(part.results) != 1)} on {part.name}" for part in parts)
-    blocks = [f"# {_own(title)}", f"{_own(counts or 'No run has a result')}."]
-    blocks += [block for part in parts for block in _data_set(part, prices)]
-    if failed:
-        rows = [[_cell(plain(run["point"])), _cell((str(run["error"]).strip() or "no message").splitlines()[-1])] for run in failed]
-        words = f"{len(failed)} without a result; no comparison above contains them."
+    blocks = [f"# {_own(record.title)}", f"{_own(record.counts)}."]
+    blocks += [block for part in record.parts for block in _data_set(part, record.prices)]
+    if record.failed:
+        rows = [[_cell(plain(run["point"])), _cell((str(run["error"]).strip() or "no message").splitlines()[-1])] for run in record.failed]
+        words = f"{len(record.failed)} without a result; no comparison above contains them."
         blocks += ["## Runs that failed", words, markdown_table(("run", "error"), rows)]
-    blocks += _reproduction(parts, command)
+    blocks += _reproduction(record)
     return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", "\n\n".join(filter(None, blocks))) + "\n"
 
 
@@ -114,14 +93,15 @@ def _answers(results: Sequence[RunResult]) -> list[str]:
         return ["### Answers", _own(answered_by(answered)), f"Answers are not compared: {_own(error)}"]
 
 
-def _reproduction(parts: Sequence[Part], command: str) -> list[str]:
-    commit = report_json.commit()
-    packages = report_json.versions([result for part in parts for result in part.results])
-    named = ", ".join(f"{package} {' and '.join(found)}" for package, found in packages.items())
-    facts = [f"- commit: `{commit}`"] * bool(commit) + [f"- versions: {_own(named)}"] * bool(named)
-    facts += [f"- data fingerprint of {_own(part.name)}: {_own(part.results[0].data.get('fingerprint', 'unknown'))}" for part in parts]
-    blocks = ["## How to reproduce", _fenced(command) if command else "", "\n".join(facts)]
-    for part in parts:
+def _reproduction(record: Report) -> list[str]:
+    head = commit()
+    named = ", ".join(f"{package} {' and '.join(found)}" for package, found in record.versions.items())
+    facts = [f"- commit: `{head}`"] * bool(head) + [f"- versions: {_own(named)}"] * bool(named)
+    facts += [
+        f"- data fingerprint of {_own(part.name)}: {_own(part.results[0].data.get('fingerprint', 'unknown'))}" for part in record.parts
+    ]
+    blocks = ["## How to reproduce", _fenced(record.command) if record.command else "", "\n".join(facts)]
+    for part in record.parts:
         best = part.decision.recommended if part.decision else part.comparison.rows[0].result if part.comparison else None
         if best:
             text = yaml.safe_dump(best.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)

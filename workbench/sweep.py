@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workbench import data, models, registry, report, report_costs, report_files, report_html, report_json, report_text, storage
+from workbench import data, models, registry, report, report_costs, report_files, report_parts, storage
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult, load_results
 from workbench.experiment_build import check_parts, resolve
@@ -206,19 +206,17 @@ def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = p
                 outcome.baselines[name] = report.find_baseline(results, spec.baseline)
             except WorkbenchError as problem:  # its run failed, say; the others still count
                 say(f"{name}: {problem}; differences are to the first result instead")
-        parts = report_html.divide(outcome.results, outcome.baselines, spec.prices)
-        outcome.decisions = {part.name: part.decision for part in parts if part.decision}
-        for part in parts:
+        title, command = folder.name.replace("_", " "), f"workbench sweep {shlex.quote(_from_root(path))}"
+        record = report_parts.gather(outcome.results, title, command, outcome.baselines, outcome.failed, spec.prices)
+        outcome.decisions = {part.name: part.decision for part in record.parts if part.decision}
+        for part in record.parts:
             if part.decision is None:
                 say(f"{part.name}: no winner: {part.problem}")
         outcome.winners = report_files.write_winners(folder, outcome.decisions, folder.name, alone=len(groups) == 1)
         report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
         report_files.write_timings(folder / "timings.csv", outcome.results)
         storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in points if finished(point)]})
-        told = (folder.name.replace("_", " "), f"workbench sweep {shlex.quote(_from_root(path))}", outcome.failed, spec.prices)
-        storage.write_text(folder / "report.html", report_html.render_html(parts, *told))
-        storage.write_text(folder / "report.md", report_text.render_markdown(parts, *told))
-        storage.write_json(folder / "report.json", report_json.render_json(parts, *told))
+        report_files.write_report(folder, record)
     return outcome
 
 

@@ -50,10 +50,11 @@ def test_the_report_is_whole_in_a_browser(page: Path, tab: Tab, width: int, dark
 
 def test_a_press_on_a_heading_sorts_the_leaderboard(page: Path, tab: Tab) -> None:
     tab.open(page, 1280)
-    column = "[...document.querySelector('table.sortable').tBodies[0].rows].map(row => row.cells[2].dataset.value)"
+    place = tab.value("[...document.querySelectorAll('table.sortable th[scope=col]')].findIndex(cell => cell.hasAttribute('aria-sort'))")
+    column = f"[...document.querySelector('table.sortable').tBodies[0].rows].map(row => row.cells[{place}].dataset.value)"
     means = [float(value) for value in tab.value(column)]
     assert means == sorted(means, reverse=True)
-    tab.value("document.querySelectorAll('table.sortable th button')[2].click()")
+    tab.value(f"document.querySelectorAll('table.sortable th button')[{place}].click()")
     assert [float(value) for value in tab.value(column)] == means[::-1]
 
 

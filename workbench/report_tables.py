@@ -25,7 +25,7 @@ LEVELS = ("ok", "warning", "error")
 
 
 def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
-    """Return all candidates, best first: the primary metric with intervals and differences, the other metrics, the settings that vary."""
+    """Return all candidates, best first: the settings that vary, the primary metric with intervals and differences, the other metrics."""
     metric, rows, alone = comparison.metric, comparison.rows, len(comparison.rows) == 1
     names = dict.fromkeys(name for result in results for name in result.scores)
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
@@ -34,19 +34,21 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     middle = [("Other metrics, mean", also), ("Answers, mean; capped and failed: number", said)]
     middle = middle[::-1] if metric in ANSWER_METRICS else middle
     columns = [name for _, names in middle for name in names]
-    fields = [field for field in varying(results) if field not in ("dataset", "primary")]
+    fields = [field for field in varying(results) if field not in ("dataset", "primary", "options")]
+    options = ["options"] if "options" in varying(results) else []  # long, so not before the scores
     precisions = {"embedder precision": [row.result.details.get("embedder_precision") for row in rows]}
     precisions["generator precision"] = [(row.result.details.get("answers") or {}).get("generator_precision") for row in rows]
     precisions = {title: known for title, known in precisions.items() if any(known)}
-    settings = [*fields, *precisions, "mean chunk tokens", "chunks"]
+    settings = [*options, *precisions, "mean chunk tokens", "chunks"]
     first = ["mean [95 %]", *([] if alone else ["difference to baseline [95 %, simultaneous]", "adjusted p"]), "n"]
     groups = (
         ("Candidate", 2),
+        ("What varies", len(fields)),
         (f"{metric}, the primary metric", len(first)),
         *((words, len(names)) for words, names in middle),
         ("Configuration", len(settings)),
     )
-    titles = ["configuration", "mark", *first, *columns, *settings]
+    titles = ["configuration", "mark", *fields, *first, *columns, *settings]
     numeric = {*first, *columns, "mean chunk tokens", "chunks"}
     over = "".join(f'<th scope="colgroup" colspan="{span}">{own(words)}</th>' for words, span in groups if span)
     heads = []
@@ -54,7 +56,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         breakable = re.sub("(_|@)", r"<wbr>\1", own(title))
         if title in JUDGE_METRICS:
             breakable += f' <span class="interval">{own(judge_note(results, title))}</span>'
-        attributes = ' class="number"' * (title in numeric) + ' aria-sort="descending"' * (title == titles[2])
+        attributes = ' class="number"' * (title in numeric) + ' aria-sort="descending"' * (title == first[0])
         heads.append(f'<th scope="col"{attributes}>{breakable}</th>')
     lines = []
     for place, row in enumerate(rows):
@@ -65,6 +67,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         sign = f"{SIGNS[kind]} " if kind else ""
         cells = [
             f'<th scope="row">{own(row.label)}</th><td class="sign">{sign}{words}</td>',
+            *(_setting(row.result, field) for field in fields),
             number_cell(f'<span class="lead">{row.interval.mean:.3f}</span> <span class="interval">{bounds}</span>', row.interval.mean),
         ]
         if row.difference is None:
@@ -73,7 +76,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
             difference, _, p = report.format_difference(row.difference).partition(", adjusted p ")
             cells += [number_cell(own(difference), row.difference.mean), number_cell(own(p), row.difference.p)]
         cells += [number_cell(str(row.interval.n), row.interval.n), *(_value(row.result, name) for name in columns)]
-        cells += [f'<td class="whole">{own(plain(getattr(row.result.settings, field)))}</td>' for field in fields]
+        cells += [_setting(row.result, field) for field in options]
         details = row.result.details
         cells += [f"<td>{own(known[place] or '–')}</td>" for known in precisions.values()]
         cells += [
@@ -89,6 +92,12 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     return "<h3>Leaderboard</h3>" + table(
         own(" ".join(notes)), head, lines, f"Leaderboard of {own(results[0].settings.dataset)}", "sortable"
     )
+
+
+def _setting(result: RunResult, field: str) -> str:
+    value = getattr(result.settings, field)
+    sorted_by = f' data-value="{value}"' if isinstance(value, int) else ""
+    return f'<td class="whole"{sorted_by}>{own(plain(value))}</td>'
 
 
 def _value(result: RunResult, column: str) -> str:

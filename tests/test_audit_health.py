@@ -1,19 +1,16 @@
 """Health of the evaluation set: what repeats, gives itself away, is trivial, hopeless or too small; sound data is left alone."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_parts import levels
 
 from workbench import data, experiment
 from workbench.audit_checks import Evidence
-from workbench.audit_health import audit_questions, ceiling_floor, contains, folded
+from workbench.audit_health import audit_questions, ceiling_floor, contains
 from workbench.datatypes import Chunk, Dataset, Example, Span
 from workbench.evaluation import Check
 from workbench.settings import Settings
@@ -31,33 +28,6 @@ def numbered(count: int, **changes: Any) -> list[Example]:
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("question", "other"),
-    [
-        ("When does it open?", "when does  it open"),
-        ("「문」은 언제 열리나요?", "문은 언제 열리나요"),
-        ("카페는 언제 여나요?", unicodedata.normalize("NFD", "카페는 언제 여나요?")),
-        ("환불 할 수 있나요?", "환불할 수 있나요…"),
-        ("Is it 'open'?", "Is it “open”?!"),
-    ],
-)
-def test_case_spacing_form_and_punctuation_make_no_other_question(question: str, other: str) -> None:
-    assert folded(question) == folded(other)
-
-
-@pytest.mark.parametrize(
-    ("question", "other"),
-    [("What is C++?", "What is C#?"), ("Is it 5 $?", "Is it 5 %?"), ("Is it 3.5?", "Is it 35?"), ("언제요?", "어제요?")],
-)
-def test_other_questions_stay_apart(question: str, other: str) -> None:
-    assert folded(question) != folded(other)
-
-
-@given(st.text())
-def test_what_stands_around_a_question_does_not_matter(text: str) -> None:
-    assert folded(f"  “ {text} ” ?!") == folded(text)
 
 
 def test_repeated_questions_are_counted_and_two_are_named_those_with_different_gold_first() -> None:

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.datatypes import WorkbenchError
-from workbench.text import TOKENISERS, Alignment, english_words, guess_language, hangul_bigrams, kiwi_words, normalise, sentences, words
+from workbench.text import (
+    TOKENISERS,
+    Alignment,
+    english_words,
+    folded,
+    guess_language,
+    hangul_bigrams,
+    kiwi_words,
+    normalise,
+    sentences,
+    words,
+)
 
 # Characters that merge, reorder, decompose or vanish, beside plain ones.
 MERGING = "e\u1100\u1161\u11a8\u0301\u0323\u0327\u212b\u0344\u0958\u0f73\u1e9b\ufb1d\U0001d15e\u09c7\u09be"
@@ -169,3 +180,30 @@ def test_guess_language():
     assert guess_language("세탁기 WM400 매뉴얼") == guess_language(unicodedata.normalize("NFD", "세탁기 문")) == "ko"
     assert guess_language("See the word 문 here in this long English sentence") == "en"
     assert guess_language("Стиральная машина") == guess_language("123 ...") == guess_language("") == "other"
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("When does it open?", "when does  it open"),
+        ("「문」은 언제 열리나요?", "문은 언제 열리나요"),
+        ("카페는 언제 여나요?", unicodedata.normalize("NFD", "카페는 언제 여나요?")),
+        ("환불 할 수 있나요?", "환불할 수 있나요…"),
+        ("Is it 'open'?", "Is it “open”?!"),
+    ],
+)
+def test_case_spacing_form_and_punctuation_make_no_other_question(question: str, other: str) -> None:
+    assert folded(question) == folded(other)
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [("What is C++?", "What is C#?"), ("Is it 5 $?", "Is it 5 %?"), ("Is it 3.5?", "Is it 35?"), ("언제요?", "어제요?")],
+)
+def test_other_questions_stay_apart(question: str, other: str) -> None:
+    assert folded(question) != folded(other)
+
+
+@given(st.text())
+def test_what_stands_around_a_question_does_not_matter(text: str) -> None:
+    assert folded(f"  “ {text} ” ?!") == folded(text)

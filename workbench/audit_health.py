@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -16,7 +15,7 @@ from workbench.metrics_answers import YES_NO
 from workbench.registry import split_spec
 from workbench.retrieval import Bm25Retriever, question_keys
 from workbench.settings import Settings
-from workbench.text import guess_language, words
+from workbench.text import folded, guess_language, words
 
 ENOUGH = 50  # questions; of fewer even a perfect score allows more than 6 % of errors (rule of three), so they show no ceiling
 MAX_LEXICAL = 0.9
@@ -27,8 +26,6 @@ MAX_REPEATED = 0.01  # share of the questions; published sets have 0 to 1.6 %
 MAX_GIVEN_AWAY = 0.02  # share of the questions with answers; published sets have 0 to 1.1 %
 MIN_SLICE = 10
 MOST_VALUES = 12  # of a metadata field that is a slice
-QUOTES = re.compile("[\"'“”‘’«»「」『』()\\[\\]{}]")  # dropped wherever they stand: Korean particles follow them without a space
-MARKS = ".,;:!?…。，、？！~"  # dropped around words; + # % $ stay, which tell C from C++ and 5 $ from 5 %
 CHOICE = re.compile(r"\bor\b|또는|혹은|아니면|[와과]\s.*\s중(?:에서|에)?\s*(?:무엇|뭐|뭘|어느|어떤|어디|누)", re.IGNORECASE)
 NO_FLOOR = ("precision", "token_precision", "token_iou")  # low by nature: most of what is retrieved is no evidence
 
@@ -55,12 +52,6 @@ def duplicate_questions(settings: Settings, dataset: Dataset) -> Check:
     message += f", e.g. {first.id!r} and {second.id!r}"
     problem = f"{message}: merge them, or set a filter that tells them apart" if surplus > MAX_REPEATED * len(dataset.examples) else ""
     return outcome("duplicate_questions", problem, "warning", message)
-
-
-def folded(question: str) -> str:
-    """Return a question in NFC without case, white space, quotes, brackets and the punctuation around its words."""
-    plain = QUOTES.sub("", unicodedata.normalize("NFC", question).casefold())
-    return "".join(word.strip(MARKS) for word in plain.split())
 
 
 def answer_in_question(settings: Settings, dataset: Dataset) -> Check:  # noqa: ARG001 - all of these are called alike

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from workbench.datatypes import Dataset
-from workbench.text import guess_language
+from workbench.text import folded, guess_language
 
 SHOWN = 10  # findings of one kind that are printed; all are in the report
 
@@ -89,7 +89,7 @@ def report(dataset: Dataset, clusters: Mapping[str, str]) -> DataReport:
     leaking = [ids for ids in same_text if len({group_of[name] for name in ids}) > 1]
     by_question: defaultdict[str, list[str]] = defaultdict(list)
     for example in dataset.examples:
-        by_question[" ".join(example.question.casefold().split())].append(example.id)
+        by_question[folded(example.question)].append(example.id)
     same_cluster = [ids for names in by_question.values() for ids in _shared((clusters[name], name) for name in names)]
     repeated = [tuple(names) for names in by_question.values() if len({clusters[name] for name in names}) > 1]
     longest = max(dataset.documents, key=lambda document: len(document.text))

@@ -15,6 +15,7 @@ from workbench import data
 from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
+from workbench.audit_health import audit_questions
 from workbench.audit_training import audit_training
 from workbench.cache import Cache, CacheCounts
 from workbench.datatypes import Answer, Example, Hit, WorkbenchError
@@ -113,7 +114,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
         failures=scores.records,
         causes=causes,
         cases=cases,
-        audit=(*scores.checks, *audit_training(settings, dataset), *answers.checks),
+        audit=(*scores.checks, *audit_questions(settings, dataset), *audit_training(settings, dataset), *answers.checks),
         timings=timings,
         cache=vars(cache.counts) if cache else {},
         versions=package_versions(),

@@ -30,6 +30,8 @@ UNWANTED = {
 }
 _UNWANTED_KINDS = {kind: re.compile(f"[{characters}]") for kind, characters in UNWANTED.items()}
 _UNWANTED_ANY = re.compile(f"[{''.join(UNWANTED.values())}]")
+QUOTES = re.compile("[\"'“”‘’«»「」『』()\\[\\]{}]")  # dropped wherever they stand: Korean particles follow them without a space
+MARKS = ".,;:!?…。，、？！~"  # dropped around words; + # % $ stay, which tell C from C++ and 5 $ from 5 %
 
 
 def normalise(text: str) -> tuple[str, dict[str, int]]:
@@ -126,6 +128,12 @@ _ENGLISH_STOP_WORD = re.compile(
 )
 # Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
 _CONTENT_TAGS = frozenset({"NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN"})
+
+
+def folded(question: str) -> str:
+    """Return a question in NFC without case, white space, quotes, brackets and the punctuation around its words."""
+    plain = QUOTES.sub("", unicodedata.normalize("NFC", question).casefold())
+    return "".join(word.strip(MARKS) for word in plain.split())
 
 
 def words(text: str) -> list[str]:

@@ -16,6 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes on two
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to Ctrl-C, and programs inherit that
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the notebooks first: they take longest, and the other process takes over what is left (--dist worksteal)."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Give the folder of real data sets (WORKBENCH_SHARED_DATA, else ../shared/data), or skip."""

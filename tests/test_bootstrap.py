@@ -281,7 +281,7 @@ def test_run_prepares_then_pulls_models_then_starts_the_command(
     python = str(stamped(project, frozenset({"test"})).python)
     assert bootstrap.run("test", ["-k", "chunk"], project) == 5
     assert calls == [[python, "-m", "workbench", "models", "pull", *bootstrap.COMMANDS["test"].models]]
-    assert started == [[python, "-m", "pytest", "-n", "2", "-k", "chunk"]]
+    assert started == [[python, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-k", "chunk"]]
     monkeypatch.setattr(bootstrap, "call", lambda *_: 2)
     assert bootstrap.run("demo", [], project) == 2
     assert len(started) == 1

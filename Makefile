@@ -1,4 +1,4 @@
-# Each of demo, test and lab makes .venv by itself on first use. Options for the program: make demo ARGS="--fresh"
+# Each of demo, test, test-slow and lab makes .venv by itself on first use. Options for the program: make demo ARGS="--fresh"
 # Another Python (3.11 to 3.13): make demo PYTHON=python3.13. Without make: python -m workbench demo
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -7,15 +7,16 @@ PYTHON := $(or $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; break; fi; done),python3)
 endif
 
-.PHONY: help demo test lab clean
+.PHONY: help demo test test-slow lab clean
 
 help:
-	@echo "make demo    compare chunk sizes on the demo documents (ARGS=--fresh starts over)"
-	@echo "make test    run the tests"
-	@echo "make lab     open the notebooks in JupyterLab, on this machine only"
-	@echo "make clean   remove .venv and what tools left behind; outputs/ is kept"
+	@echo "make demo        compare chunk sizes on the demo documents (ARGS=--fresh starts over)"
+	@echo "make test        run the tests"
+	@echo "make test-slow   run the tests of sweeps under fire in full size: an hour or so"
+	@echo "make lab         open the notebooks in JupyterLab, on this machine only"
+	@echo "make clean       remove .venv and what tools left behind; outputs/ is kept"
 
-demo test lab:
+demo test test-slow lab:
 	@$(PYTHON) -m workbench $@ $(ARGS)
 
 # Removes only what is made again by itself. outputs/ holds results and paid model answers: delete it by hand if you mean it.

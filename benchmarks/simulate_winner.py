@@ -2,15 +2,15 @@
 
 A sweep scores 24 candidates and the baseline, right or wrong, on 50 questions that choose and on 20 others that confirm. Where all are
 equal, every candidate that is declared better than the baseline is an error: by the interval of its difference to the baseline,
-uncorrected, by Bonferroni, or by max-T as report.compare has it. The declared winner is the cheapest of those that max-T over all pairs
-cannot tell from the best (costs are drawn, whatever the quality); beside it stands the candidate with the highest mean. max-T takes fewer
-draws here than in reports.
+uncorrected, by Bonferroni, or by max-T as report.compare has it. So is every candidate that is declared worse than the best. The declared
+winner is the cheapest of those that max-T over all pairs cannot tell from the best (costs are drawn, whatever the quality); beside it
+stands the candidate with the highest mean. max-T takes fewer draws here than in reports. With more candidates than report_ties.MOST_PAIRED
+only equal ones are simulated, in 20 + 8 document groups.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from dataclasses import dataclass, field
 
@@ -19,14 +19,13 @@ from scipy.special import ndtri
 from simulate_intervals import CANDIDATES, QUESTIONS, alike
 
 from workbench import stats
+from workbench.report_ties import MOST_PAIRED, standing
 
 DRAWS = 299
 CONFIRMING = 20  # questions
 REPEATED = 10  # parts that confirm, drawn for each sweep, so that a small bias would show
-QUALITIES = {
-    name: np.linspace(*ends, CANDIDATES + 1)
-    for name, ends in {"equal": (0.7, 0.7), "0.65 to 0.75": (0.65, 0.75), "0.3 to 0.8": (0.3, 0.8)}.items()
-}
+QUALITIES = {"equal": (0.7, 0.7), "0.65 to 0.75": (0.65, 0.75), "0.3 to 0.8": (0.3, 0.8)}  # of the worst and of the best
+PLACES = {"independent": (QUESTIONS, CONFIRMING), "12 + 6 groups": (12, 6), "20 + 8 groups": (20, 8)}  # groups that choose and confirm
 RULES = ("uncorrected", "Bonferroni", "max-T")
 WINNERS = ("highest mean", "workbench")
 
@@ -37,7 +36,9 @@ class Tally:
 
     sweeps: int = 0
     better: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
+    worse: int = 0  # sweeps in which some candidate is declared worse than the best
     tied: int = 0
+    untold: int = 0  # candidates not compared with the best
     chosen: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in WINNERS})  # error on the questions that chose
     confirmed: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in WINNERS})
 
@@ -61,25 +62,22 @@ def sweep(rng: np.random.Generator, tally: Tally, qualities: np.ndarray, groups:
     table, clusters = scored(rng, labels, truth), labels.tolist()
     seed = tally.sweeps
     differences = table[:, 1:] - table[:, :1]
-    level = 1 - 0.05 / CANDIDATES
+    level = 1 - 0.05 / (len(truth) - 1)
     zero = np.zeros(QUESTIONS)
     single, strict = ([stats.difference_interval(column, zero, clusters, at) for column in differences.T] for at in (0.95, level))
-    together = stats.max_t(differences, clusters, seed, draws=DRAWS)
+    means = table.mean(axis=0)
+    ranked = np.argsort(-means, kind="stable").tolist()
+    found = standing(table, np.ones(table.shape, dtype=bool), ranked, 0, clusters, seed, DRAWS)
+    together = list(found.differences.values())
     for name, intervals in zip(RULES, (single, strict, together), strict=True):
         tally.better[name] += any(interval.low > 0 for interval in intervals)
-    means = table.mean(axis=0)
-    best = int(means.argmax())
-    pairs = list(itertools.combinations(range(len(truth)), 2))
-    left, right = np.array(pairs).T
-    shown = stats.max_t(table[:, left] - table[:, right], clusters, seed, draws=DRAWS)
-    tied = {best} | {
-        sum(pair) - best for pair, interval in zip(pairs, shown, strict=True) if best in pair and interval.low <= 0 <= interval.high
-    }
-    near = {best} | {sum(pair) - best for pair, one in zip(pairs, shown, strict=True) if best in pair and abs(one.mean) <= one.se}
+    near = {column for column in found.tied if found.behind[column] <= 1}
     costs = rng.random(len(truth))
-    winners = {"highest mean": best, "workbench": min(tied & near, key=costs.__getitem__)}
+    winners = {"highest mean": ranked[0], "workbench": min(near, key=costs.__getitem__)}
     others = np.mean([scored(rng, grouped(rng, CONFIRMING, groups[1]), truth).mean(axis=0) for _ in range(REPEATED)], axis=0)
-    tally.tied += len(tied)
+    tally.worse += len(found.compared) > len(found.tied)
+    tally.tied += len(found.tied)
+    tally.untold += len(truth) - len(found.compared)
     tally.sweeps += 1
     for name, winner in winners.items():
         tally.chosen[name].append(means[winner] - truth[winner])
@@ -90,23 +88,27 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=1000, help="simulated sweeps per line")
+    parser.add_argument("--candidates", type=int, default=CANDIDATES, help="beside the baseline")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     started = time.perf_counter()
     rng = np.random.default_rng(arguments.seed)
     tallies = {}
-    for name, qualities in QUALITIES.items():
-        for place, groups in (("independent", (QUESTIONS, CONFIRMING)), ("12 + 6 groups", (12, 6))):
+    many = arguments.candidates > MOST_PAIRED
+    for name, ends in list(QUALITIES.items())[: 1 if many else None]:
+        qualities = np.linspace(*ends, arguments.candidates + 1)
+        for place in list(PLACES)[2:] if many else list(PLACES)[:2]:
             tally = tallies[name, place] = Tally()
             for _ in range(arguments.repetitions):
-                sweep(rng, tally, qualities, groups)
-    print(f"{CANDIDATES} candidates and a baseline, {QUESTIONS} questions; {arguments.repetitions} sweeps a line, seed {arguments.seed}")
-    print("\nSweeps in which some candidate is declared better than an equal baseline")
-    print(f"{'questions':<16}" + "".join(f"{name:>13}" for name in RULES) + f"{'tied with best':>16}")
+                sweep(rng, tally, qualities, PLACES[place])
+    asked = f"{QUESTIONS} questions; {arguments.repetitions} sweeps a line, seed {arguments.seed}"
+    print(f"{arguments.candidates} candidates and a baseline, {asked}")
+    print("\nShare of sweeps in which some candidate is declared better than an equal baseline, and worse than an equal best one")
+    print(f"{'questions':<16}" + "".join(f"{name:>13}" for name in (*RULES, "worse")) + f"{'tied with best':>16}{'not compared':>14}")
     for (name, place), tally in tallies.items():
         if name == "equal":
-            shares = "".join(f"{count / tally.sweeps:>13.3f}" for count in tally.better.values())
-            print(f"{place:<16}{shares}{tally.tied / tally.sweeps:>16.1f}")
+            shares = "".join(f"{count / tally.sweeps:>13.3f}" for count in (*tally.better.values(), tally.worse))
+            print(f"{place:<16}{shares}{tally.tied / tally.sweeps:>16.1f}{tally.untold / tally.sweeps:>14.1f}")
     print("\nMean error of the declared winner's score (simulation error in brackets)")
     print(f"{'qualities':<14}{'questions':<16}{'winner':<14}{'on those that chose':>22}{'on those that confirm':>24}")
     for (name, place), tally in tallies.items():

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from workbench import cli, storage
+from workbench.sweep import Silent
 
 PARAMETERS = """dataset: str = "folder:docs"  # documents and questions
 chunker: str = "fixed"  # what varies
@@ -40,6 +41,16 @@ if trouble == "exit":
     sys.exit(0)
 if trouble == "kill":
     os.kill(os.getpid(), 9)
+if trouble == "memory":
+    held = []
+    while True:
+        held.append(bytearray(20_000_000))
+if trouble == "loop":
+    while True:
+        time.sleep(0.01)
+if trouble == "flood":
+    while True:
+        print("x" * 10_000)
 if trouble == "wait":
     Path(os.environ["MARK"]).write_text(str(os.getpid()))
     time.sleep(120)
@@ -101,3 +112,13 @@ def run_cli(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     return int(end.value.code or 0)
+
+
+class Told(Silent):
+    """Keep what a sweep says."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def say(self, text: str) -> None:
+        self.said.append(text)

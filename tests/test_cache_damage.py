@@ -1,7 +1,6 @@
 """Whatever happens to the cache file or to a process that uses it: never a wrong value, and nothing finished is lost."""
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +18,6 @@ from workbench.cache import Cache, CachedEmbedder
 from workbench.embedding import create_embedder
 
 TEXTS = [f"문서 {number} about topic {number % 7}" for number in range(30)]
-ROWS = {f"{number:064x}": bytes([number]) * 600 for number in range(40)}
 
 
 @pytest.fixture
@@ -125,33 +123,6 @@ def test_file_damaged_while_open_is_replaced(path: Path) -> None:
     assert after.tobytes() == before.tobytes()
     assert vars(cache.counts) == {"hits": 0, "misses": 30, "damaged": 1, "calls": 1, "completion_hits": 0, "completions": 0}
     assert encode(path)[1].counts.hits == 30
-
-
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    at, kind = rng.randrange(len(data)), rng.choice(["flip", "header", "truncate", "zero", "random", "empty"])
-    if kind in {"flip", "header"}:
-        at = at if kind == "flip" else rng.randrange(100)
-        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
-    hole = {"truncate": data[at:], "zero": data[at : at + 4096], "random": data[at : at + 200], "empty": data}[kind]
-    fill = {"truncate": b"", "zero": bytes(len(hole)), "random": rng.randbytes(len(hole)), "empty": b""}[kind]
-    return fill if kind == "empty" else data[:at] + fill + data[at + len(hole) :]
-
-
-def test_no_mutation_of_the_file_gives_a_wrong_value(path: Path) -> None:
-    cache = Cache(path)
-    cache.put("vector", "x", ROWS.items())
-    cache.close()
-    good, rng = path.read_bytes(), random.Random(1)
-    for number in range(60):
-        broken = path.with_name(f"{number}.sqlite")
-        broken.write_bytes(mutate(good, rng))
-        cache = Cache(broken)
-        for _ in range(3):  # what one put loses with a file set aside, the next brings back
-            found = cache.get(list(ROWS))
-            assert found.items() <= ROWS.items(), number
-            cache.put("vector", "x", [item for item in ROWS.items() if item[0] not in found])
-        assert cache.get(list(ROWS)) == ROWS, number
-        cache.close()
 
 
 # --- processes -------------------------------------------------------------------------------------------------------------------------

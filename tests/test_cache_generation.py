@@ -1,17 +1,20 @@
 """Completions are paid once: keys, blocks, errors, sampling, streams, damage (CL8, CL9, CL10, D7, D24)."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeServer, right
 
 from workbench import cache_generation
 from workbench.cache import Cache
 from workbench.cache_generation import CachedGenerator
 from workbench.datatypes import Completion, Conversation, Message, Passage, Span, WorkbenchError
+from workbench.generation_openai import OpenAIGenerator
 
 
 class Counting:
@@ -143,6 +146,26 @@ def test_d10_a_kill_loses_one_block_at_most_and_blocks_hold_texts_of_like_length
     resumed = Counting()
     CachedGenerator(resumed, store).generate(conversations)
     assert [len(text) for text in resumed.asked] == [9, 10, 11]
+
+
+def test_d10_the_answers_of_a_server_are_stored_while_others_are_still_out(server: FakeServer, store: Cache) -> None:
+    rows = []
+
+    def answer(request: Mapping[str, Any]) -> Any:
+        end = time.monotonic() + 10
+        while "the last" in request["messages"][-1]["content"] and rows[-1:] != [3] and time.monotonic() < end:
+            with sqlite3.connect(store.path) as connection:
+                rows.append(connection.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
+            connection.close()
+            time.sleep(0.01)
+        return right(request)
+
+    server.replies = [answer]
+    conversations = [ask("one"), ask("두 번째"), ask("the last of all"), ask("third")]
+    found = CachedGenerator(OpenAIGenerator("fake", concurrency=2), store).generate(conversations)
+    assert rows[-1] == 3
+    assert found == CachedGenerator(OpenAIGenerator("fake"), store).generate(conversations)
+    assert (len(server.requests), store.stats()[0]["rows"]) == (4, 4)
 
 
 def test_what_was_completed_is_not_measured_again(store: Cache) -> None:

@@ -180,7 +180,7 @@ def test_several_seeds_are_one_candidate(call: Run, tmp_path: Path) -> None:
 
 def test_a_real_sweep_is_compared_with_another_run(call: Run, project: Path) -> None:
     spec = {"notebook": "tiny", "fixed": {"chunk_sizes": [8, 16]}, "grid": {"chunker": ["fixed"]}}
-    run_sweep(write_spec(project, spec, "first.sweep.yaml"), say=lambda _: None)
+    run_sweep(write_spec(project, spec, "first.sweep.yaml"))
     results = load_any(project / "outputs/first")
     assert [result.settings.chunk_size for result in results] == [8, 16]
     save_results(project / "again.json", results[1:])

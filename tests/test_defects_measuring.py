@@ -159,7 +159,7 @@ def test_d27_results_are_read_from_run_records_not_from_whatever_file_is_there(t
     for name in ("whole-0123456789ab", "fixed-old/result", f"{points[0].folder.name}/copy"):
         evaluation.save_results(folder / "runs" / name / "result.json", stray)
     evaluation.save_results(points[0].folder / "result-2.json", stray)
-    outcome = sweep.run_sweep(path, say=lambda line: None)
+    outcome = sweep.run_sweep(path)
     assert (outcome.executed, outcome.skipped) == (0, 2)
     with (folder / "leaderboard.csv").open(encoding="utf-8-sig") as lines:
         rows = [(row["chunker"], row["recall@1"]) for row in csv.DictReader(lines)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_parts import SMALL, MadeModel
 
-from workbench import embedding, experiment, generation, reranking
+from workbench import embedding, experiment_scores, generation, reranking
 from workbench.cache import Cache, CachedEmbedder
 from workbench.cache_generation import CachedGenerator
 from workbench.cache_reranking import CachedReranker
@@ -88,13 +88,13 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def retrieved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the retrievers of all searches over a whole data set, in order."""
     seen: list[str] = []
-    retrieve = experiment._retrieve
+    retrieve = experiment_scores._retrieve
 
     def counted(parts: Any, *others: Any) -> Any:
         seen.append(parts.settings.retriever)
         return retrieve(parts, *others)
 
-    monkeypatch.setattr(experiment, "_retrieve", counted)
+    monkeypatch.setattr(experiment_scores, "_retrieve", counted)
     return seen
 
 

@@ -73,6 +73,9 @@ def test_an_answer_is_the_same_alone_and_in_any_batch(tiny: Path, dtype: str) ->
     small = build(tiny, dtype=dtype, batch_tokens=300).generate([conversations[number] for number in order])
     assert texts(small) == [expected[number].text for number in order]
     assert texts(whole.generate([conversations[3]] * 3)) == [expected[3].text] * 3
+    told: dict[int, Any] = {}
+    build(tiny, dtype=dtype, batch_tokens=300).generate(conversations, told.__setitem__)
+    assert [told[number].text for number in range(len(conversations))] == texts(expected)
 
 
 def test_greedy_answers_equal_those_of_transformers(tiny: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workbench.datatypes import WorkbenchError
-from workbench.notebook import Parameter, check_parameters, code_cells, code_fingerprint, declared_parameters, settings_of
+from workbench.notebook import Parameter, check_parameters, code_cells, code_fingerprint, declared_parameters
 from workbench.settings import refuse_secrets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,6 +213,10 @@ def test_values_replace_defaults() -> None:
         ("anything", {1}, "is not plain JSON"),
         ("chunker", b"x", "is not plain JSON"),
         ("chunker", "\ud800", "is not plain JSON"),
+        ("chunker", "a\0b", "a.yaml chunker: 'a\\x00b' holds a NUL character, which no path and no name can hold; take it out"),
+        ("options", {"index": [{"e\0": 1}]}, "holds a NUL character"),
+        ("options", {"\u00e9": 1, "e\u0301": 2}, "a.yaml options: two of the keys"),
+        ("chunker", ["x" * 500], "got ['" + "x" * 78 + " (list)"),
         ("__import__('os').system('touch x')", 1, "is no parameter name"),
         ("x\nimport os", 1, "is no parameter name"),
         ("class", 1, "'class' is no parameter name"),
@@ -283,14 +287,3 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(name: str, value: 
 )
 def test_ordinary_names_and_values_are_no_secrets(name: str, value: Any) -> None:
     refuse_secrets(name, value, "a.yaml")
-
-
-def test_settings_of_parameters() -> None:
-    """A list parameter is the plural of its field; what is no field at all belongs to the notebook."""
-    held = {"dataset": "demo-ko", "budgets": [256]}
-    points = settings_of({**held, "chunk_sizes": [64, 128], "retrievers": ["dense", "bm25"], "baseline": 64})
-    assert points == [{**held, "chunk_size": size, "retriever": name} for size in (64, 128) for name in ("dense", "bm25")]
-    assert settings_of({"indexes": ["exact", "hnsw"]}) == [{"index": "exact"}, {"index": "hnsw"}]
-    assert settings_of({"chunk_sizes": 5, "note": "x"}) == [{}]
-    with pytest.raises(WorkbenchError, match="chunk_sizes is empty; it needs at least one chunk_size"):
-        settings_of({"chunk_sizes": []})

@@ -1,5 +1,6 @@
 """The plot of score against cost in report.html: who is named, where points stand, what costs cannot be drawn."""
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 from factories import make_result
 
 from workbench import report
-from workbench.report_pareto import pareto_figure
+from workbench.report_pareto import beside_points, pareto_figure
 
 
 def comparison(*candidates: tuple[int, float]) -> report.Comparison:
@@ -50,3 +51,21 @@ def test_far_costs_use_a_logarithmic_axis_and_labels_are_escaped() -> None:
     figure = pareto_figure(replace(compared, rows=rows), "chunks", "x")
     assert "chunks (log scale)" in figure
     assert "<b>" not in figure
+
+
+def test_letters_of_points_close_together_do_not_cover_one_another() -> None:
+    points = [(100.0, 50.0), (104.0, 51.0), (100.0, 50.0), (300.0, 50.0), (98.0, 200.0)]
+    heights = beside_points(points)
+    assert heights[0] == 50
+    assert heights[3:] == [50, 200]  # far from the others sideways, or up and down
+    close = sorted(heights[:3])
+    assert all(after - before >= 13 for before, after in itertools.pairwise(close))
+    assert max(abs(height - y) for height, (_, y) in zip(heights, points, strict=True)) <= 27
+    assert all(0 < height < 320 for height in beside_points([(0.0, 319.0)] * 20))
+
+
+def test_a_letter_moved_far_has_a_line_to_its_point() -> None:
+    far = pareto_figure(comparison((512, 0.3), (256, 0.6), (128, 0.8)), "chunks", "x")
+    near = pareto_figure(comparison((514, 0.499), (513, 0.5), (512, 0.501), (64, 0.9)), "chunks", "x")
+    assert 'class="leader"' not in far
+    assert 'class="leader"' in near

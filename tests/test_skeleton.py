@@ -74,7 +74,7 @@ def test_makefile_targets_are_the_commands_of_the_package() -> None:
         command = ["make", "--no-print-directory", *words]
         return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True).stdout
 
-    targets = re.search(r"^([a-z ]+):\n\t@\$\(PYTHON\) -m workbench", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.search(r"^([a-z -]+):\n\t@\$\(PYTHON\) -m workbench", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert targets is not None
     assert set(targets[1].split()) == set(bootstrap.COMMANDS)
     for word in bootstrap.COMMANDS:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweep import make_project, run_cli, tree, write_spec
+from small_sweep import Told, make_project, run_cli, tree, write_spec
 
-from workbench import storage, sweep, sweep_run
+from workbench import storage, sweep, sweep_executors, sweep_run
+from workbench.engine_limits import Ended
 
 KERNEL_GONE_SECONDS = 10
 CANARY = "canary-5f0c2b7e91"
@@ -45,13 +46,17 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
         if number:
             assert wait_for(lambda mark=mark: mark.is_file() and mark.read_text(), 60), process.poll()
             process.send_signal(number)
+        if number == signal.SIGINT:  # the first one lets the run under way end
+            time.sleep(1)
+            assert process.poll() is None
+            process.send_signal(number)
         out, err = process.communicate(timeout=60)
         past.done.append(subprocess.CompletedProcess([], process.returncode, out, err))
         if number:
             kernel = int(mark.read_text())
             past.kernels_gone.append(wait_for(lambda kernel=kernel: not alive(kernel), KERNEL_GONE_SECONDS))
             mark.unlink()
-        past.trees.append(tree(folder / "outputs"))
+        past.trees.append(files(folder / "outputs"))
     return past
 
 
@@ -62,6 +67,11 @@ def finished(history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(history.folder, folder)
     monkeypatch.setenv("WORKBENCH_HOME", str(folder))
     return folder
+
+
+def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return all files but those of the ledger, which changes."""
+    return {path: content for path, content in tree(folder).items() if "ledger.sqlite" not in path}
 
 
 def run_folders(folder: Path) -> dict[str, Path]:
@@ -110,7 +120,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(history: History)
 
 def test_a_killed_sweep_leaves_no_kernel_and_no_half_result_that_counts(history: History) -> None:
     assert history.done[1].returncode == -signal.SIGKILL
-    assert history.done[1].stdout.startswith("[1/2] chunker fixed: done before")
+    assert history.done[1].stdout.startswith("1 of 2 points done before")
     assert history.kernels_gone[1]
     left = {path for path in history.trees[1] if path not in history.trees[0]}
     assert {path.split("/")[2][:5] for path in left} == {".run-"}
@@ -121,7 +131,7 @@ def test_a_resumed_sweep_runs_only_what_is_missing(history: History) -> None:
     last = history.done[2]
     assert last.returncode == 0, last.stderr
     assert [line.partition(" in ")[0] for line in last.stdout.splitlines()[:2]] == [
-        "[1/2] chunker fixed: done before",
+        "1 of 2 points done before",
         "[2/2] chunker recursive: ok",
     ]
     assert last.stdout.splitlines()[-2:] == ["1 runs executed, 1 done before, 0 failed", "outputs/tiny/report.html"]
@@ -160,8 +170,8 @@ def test_fresh_runs_again_and_replaces_a_result_only_by_a_good_one(finished: Pat
     before = {name: tree(folder) for name, folder in run_folders(finished).items()}
     monkeypatch.setenv("TROUBLE", "fixed:raise")
     said: list[str] = []
-    outcome = sweep.run_sweep(finished / "params/tiny.sweep.yaml", fresh=True, say=said.append)
-    assert (outcome.executed, outcome.skipped, [failure["point"] for failure in outcome.failed]) == (2, 0, ["chunker fixed"])
+    outcome = sweep.run_sweep(finished / "params/tiny.sweep.yaml", Told(said), fresh=True)
+    assert (outcome.executed, outcome.skipped, [entry.label for entry in outcome.failed]) == (2, 0, ["chunker fixed"])
     after = {name: tree(folder) for name, folder in run_folders(finished).items()}
     assert after["fixed"] == before["fixed"]
     assert after["recursive"]["result.json"] != before["recursive"]["result.json"]  # run again: other seconds
@@ -170,7 +180,7 @@ def test_fresh_runs_again_and_replaces_a_result_only_by_a_good_one(finished: Pat
     assert "no luck" in (finished / "outputs/tiny/report.html").read_text("utf-8")
     assert (finished / "outputs/tiny/leaderboard.csv").read_bytes() != leaderboard
     monkeypatch.delenv("TROUBLE")
-    resumed = sweep.run_sweep(finished / "params/tiny.sweep.yaml", say=said.append)
+    resumed = sweep.run_sweep(finished / "params/tiny.sweep.yaml", Told(said))
     assert (resumed.executed, resumed.skipped) == (0, 2)
     assert (finished / "outputs/tiny/leaderboard.csv").read_bytes() == leaderboard
 
@@ -216,28 +226,30 @@ def test_one_failing_run_does_not_stop_the_others(
     finished: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PM1, PM2, D19: an exception, sys.exit(0), a dead kernel and a missing result are failures; another sweep's results stay."""
-    before = tree(finished / "outputs/tiny")
+    before = files(finished / "outputs/tiny")
     monkeypatch.setenv("CANARY_API_KEY", CANARY)
     write_spec(finished, {"notebook": "tiny", "grid": {"trouble": ["raise", "exit", "kill", "silent", ""]}}, "bad.sweep.yaml")
     assert run_cli("sweep", str(finished / "params/bad.sweep.yaml")) == 1
     out, err = capfd.readouterr()
     assert [line.partition(" in ")[0] for line in out.splitlines() if line.startswith("[")] == [
-        "[1/5] trouble raise: failed",
-        "[2/5] trouble exit: failed",
-        "[3/5] trouble kill: failed",
-        "[4/5] trouble silent: failed",
-        "[5/5] trouble : ok",
+        "[1/5] trouble raise: failed (raised)",
+        "[2/5] trouble exit: failed (exited)",
+        "[2/5] trouble kill: lost (died)",
+        "[3/5] trouble silent: failed (incomplete)",
+        "[4/5] trouble : ok",
+        "[4/5] trouble kill: lost (died)",
+        "[4/5] trouble kill: lost (died)",
     ]
     reasons = [line.strip() for line in out.splitlines() if line.startswith("    ")]
     assert reasons[0] == "ValueError: no luck with [CANARY_API_KEY] in ."
     assert reasons[1] == "SystemExit was raised and 1 code cells never ran (sys.exit in a cell?)"
     assert reasons[2] == "Kernel died"
     assert reasons[3].startswith("the notebook ended without complete results (save_results): no such file: ./result.json")
-    assert "FAILED trouble kill" in err
+    assert "LOST (died): 1\n  trouble kill: " in err
     assert "Traceback" not in err
     assert len(list((finished / "outputs/bad/runs").iterdir())) == 1
     assert {path.name.partition("-")[0] for path in (finished / "outputs/bad/failed").iterdir()} == {"raise", "exit", "kill", "silent"}
-    assert tree(finished / "outputs/tiny") == before
+    assert files(finished / "outputs/tiny") == before
     for path, (content, _) in tree(finished / "outputs/bad").items():
         assert CANARY.encode() not in content, path
 
@@ -265,7 +277,7 @@ def test_leftovers_of_killed_runs_go_after_a_day(tmp_path: Path) -> None:
     for name, days in (("fixed-1", 3), (".run-new", 0.5), (".run-old", 3)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
-    sweep._sweep_leftovers(tmp_path)
+    sweep._remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"fixed-1", ".run-new"}
 
 
@@ -274,11 +286,11 @@ def test_a_sweep_without_any_result_keeps_older_tables(
 ) -> None:
     path = make_project(tmp_path)
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
-    monkeypatch.setattr(sweep, "execute", lambda *_: "first line\nlast line\n")
+    monkeypatch.setattr(sweep_executors, "_execute", lambda *_: Ended("failed", "raised", "first line\nlast line\n"))
     old = storage.write_text(tmp_path / "outputs/tiny/leaderboard.csv", "old")
     assert run_cli("sweep", str(path)) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[1] == "    last line"
     assert out.splitlines()[-1] == "2 runs executed, 0 done before, 2 failed"
-    assert err == "FAILED chunker fixed\nFAILED chunker recursive\n"
+    assert "FAILED (raised last line): 2\n  chunker fixed: last line\n" in err
     assert old.read_text("utf-8") == "old"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from factories import make_results
-from small_sweep import SPEC, make_project, run_cli, write_spec
+from small_sweep import SPEC, Told, make_project, run_cli, write_spec
 
-from workbench import report_files, storage, sweep
+from workbench import report_files, storage, sweep, sweep_executors, sweep_spec
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import load_results
 from workbench.report_winner import decide
@@ -26,8 +26,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_HOME", str(folder))
-        patch.setattr(sweep, "package_fingerprint", str)  # an edit while the tests run starts no kernel
-        sweep.run_sweep(path, say=lambda _: None)
+        patch.setattr(sweep_spec, "package_fingerprint", str)  # an edit while the tests run starts no kernel
+        sweep.run_sweep(path)
     return folder
 
 
@@ -36,12 +36,12 @@ def again(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
     """Give what repeats the sweep, without any run, and returns its report and what it said."""
     monkeypatch.setenv("WORKBENCH_HOME", str(project))
     monkeypatch.chdir(project)
-    monkeypatch.setattr(sweep, "package_fingerprint", str)
-    monkeypatch.setattr(sweep, "execute", lambda *_: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(sweep_spec, "package_fingerprint", str)
+    monkeypatch.setattr(sweep_executors, "_execute", lambda *_: pytest.fail("a kernel was started"))
 
     def repeat() -> tuple[sweep.SweepReport, list[str]]:
         said: list[str] = []
-        return sweep.run_sweep(project / "params/tiny.sweep.yaml", say=said.append), said
+        return sweep.run_sweep(project / "params/tiny.sweep.yaml", Told(said)), said
 
     return repeat
 

@@ -50,6 +50,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("", EMBEDDERS, ("-m", "workbench", "sweep", "params/01_chunk_sizing.sweep.yaml")),
     "test": Command("test", NOTEBOOK_MODELS, ("-m", "pytest", "-n", "2", "--dist", "worksteal")),
+    "test-slow": Command("test", NOTEBOOK_MODELS, ("-m", "pytest", "--full", "-m", "full_size")),
     "lab": Command("lab", NOTEBOOK_MODELS, ("-m", "jupyter", "lab", START, "--ServerApp.ip=127.0.0.1")),
 }
 

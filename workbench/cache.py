@@ -8,8 +8,8 @@ it holds customers' text as vectors.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-import itertools
 import os
 import secrets
 import sqlite3
@@ -22,8 +22,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from workbench import cache_claims
+from workbench.cache_claims import claimed
 from workbench.datatypes import Embedder, Role, WorkbenchError
 from workbench.storage import canonical_json, fingerprint
+from workbench.storage_process import own_identity
 
 SCHEMA = """CREATE TABLE IF NOT EXISTS entries (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, digest BLOB NOT NULL, created REAL NOT NULL)"""
@@ -38,6 +41,7 @@ class CacheCounts:
     """Count what a run took from the cache and what it computed.
 
     Vectors: hits, misses, calls to the embedder. Completions: hits, and conversations that a generator was asked. Both: damaged rows.
+    What another process computed while this one waited for it is a hit.
     """
 
     hits: int = 0
@@ -57,6 +61,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts = CacheCounts()
+        self._claims = False
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._attempt(lambda connection: connection)
@@ -91,6 +96,7 @@ class Cache:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(SCHEMA)
+            connection.execute(cache_claims.SCHEMA)
             undo.pop_all()
         self._connection = connection
         return connection
@@ -146,6 +152,36 @@ class Cache:
                 connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
 
         self._attempt(insert)
+
+    @functools.cached_property
+    def owner(self) -> str:
+        """Name this object in its claims."""
+        return own_identity()
+
+    def claim(self, keys: Mapping[str, Any], at_most: int) -> tuple[dict[str, bytes], list[str]]:
+        """Take the first keys that no other process works on: return the values stored meanwhile, and the keys now claimed (use `claimed`).
+
+        Both are empty while others work on all of them.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[dict[str, bytes], list[str]]:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                taken = cache_claims.take(connection, self.owner, keys, at_most)
+                known = self._read(connection, taken)
+                mine = [key for key in taken if key not in known]
+                self._claims = self._claims or bool(mine)
+                cache_claims.hold(connection, self.owner, mine)
+                return known, mine
+
+        return self._attempt(work)
+
+    def release(self) -> None:
+        """End this object's claims; where that fails they lapse by age, and the error before it is the one to see."""
+        if self._claims:
+            self._claims = False
+            with contextlib.suppress(WorkbenchError):
+                self._attempt(lambda connection: cache_claims.drop(connection, self.owner))
 
     def stats(self) -> list[dict[str, Any]]:
         """Return rows and bytes by kind and part."""
@@ -216,12 +252,21 @@ class CachedEmbedder:
         found = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         self.cache.counts.hits += len(found)
-        self.cache.counts.misses += len(missing)
-        for block in batched(missing.items(), ENCODED_AT_ONCE):
-            fresh = self._encode([key for key, _ in block], [text for _, text in block], role)
-            self.cache.put("vector", str(self.fingerprint["name"]), fresh.items())
-            found |= fresh
+        with claimed(self.cache, missing, ENCODED_AT_ONCE) as blocks:
+            for known, block in blocks:
+                found |= known
+                self.cache.counts.hits += len(known)
+                self.cache.counts.misses += len(block)
+                if block:
+                    fresh = self._encode([key for key, _ in block], [text for _, text in block], role)
+                    self.cache.put("vector", str(self.fingerprint["name"]), fresh.items())
+                    found |= fresh
         return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]) if keys else np.zeros((0, 0), np.float32)
+
+    def known(self, texts: Sequence[str], role: Role) -> int:
+        """Return how many of these distinct texts have a vector in the cache."""
+        part = canonical_json(self.fingerprint)
+        return len(self.cache.get([fingerprint([part, role, unicodedata.normalize("NFC", text)]) for text in texts]))
 
     def _encode(self, keys: Sequence[str], texts: Sequence[str], role: Role) -> dict[str, bytes]:
         """Encode texts and return what to store by key; raise WorkbenchError for vectors that must not be stored."""
@@ -231,10 +276,3 @@ class CachedEmbedder:
             name = self.fingerprint["name"]
             raise WorkbenchError(f"{name} returned shape {vectors.shape} for {len(texts)} texts, or NaN; nothing is stored")
         return {key: vector.tobytes() for key, vector in zip(keys, vectors, strict=True)}
-
-
-def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Give lists of at most so many items (itertools.batched needs Python 3.12)."""
-    iterator = iter(items)
-    while block := list(itertools.islice(iterator, size)):
-        yield block

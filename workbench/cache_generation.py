@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from workbench.cache import Cache, batched
+from workbench.cache import Cache
+from workbench.cache_claims import claimed
 from workbench.datatypes import Completion, Conversation, Generator, WorkbenchError
 from workbench.storage import canonical_json, fingerprint
 
-GENERATED_AT_ONCE = 32  # conversations; what is done is stored, so a kill or a failing server loses one block at most
+GENERATED_AT_ONCE = 32  # conversations; a kill loses those that are in work (of a generator that does not tell them one by one: a block)
 
 
 class CachedGenerator:
     """Wrap a generator: known conversations come from the cache as they were, tokens and seconds included.
 
     The key is the generator's fingerprint and the conversation. Never stored: errors (CL10), and what is sampled without a seed (CL9).
+    A generator whose `generate` takes `done` (called with number and completion as each is finished) has each stored at once.
     """
 
     def __init__(self, generator: Generator, cache: Cache) -> None:
@@ -28,6 +31,7 @@ class CachedGenerator:
         self.cache = cache
         self._part = canonical_json(identity)
         self._sampled = bool(identity.get("sampled"))
+        self._tells = "done" in inspect.signature(generator.generate).parameters
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
@@ -41,15 +45,20 @@ class CachedGenerator:
         found = self._known(keys)
         missing = {key: conversation for key, conversation in zip(keys, conversations, strict=True) if key not in found}
         self.cache.counts.completion_hits += sum(key in found for key in keys)
-        for block in batched(sorted(missing.items(), key=lambda item: (_length(item[1]), item[0])), GENERATED_AT_ONCE):
-            fresh = dict(zip([key for key, _ in block], self._ask([conversation for _, conversation in block]), strict=True))
-            self._store(fresh)
-            found |= fresh
-            errors = [completion.error for completion in fresh.values() if completion.finish_reason == "error"]
-            if len(errors) == len(block):  # a server that is down, or prompts that are all too long: the rest are no shorter
-                reason = f"not asked: all of {len(block)} conversations before failed, the last: {errors[-1]}"
-                found |= {key: Completion("", "error", error=reason) for key in missing if key not in found}
-                break
+        missing = dict(sorted(missing.items(), key=lambda item: (_length(item[1]), item[0])))
+        failed = 0  # in a row
+        with claimed(self.cache, missing, GENERATED_AT_ONCE) as blocks:
+            for known, block in blocks:
+                found |= {key: _read(value) for key, value in known.items()}
+                self.cache.counts.completion_hits += len(known)
+                fresh = self._complete(block) if block else {}
+                found |= fresh
+                errors = [completion.error for completion in fresh.values() if completion.finish_reason == "error"]
+                failed = failed + len(errors) if len(errors) == len(block) else 0
+                if failed >= GENERATED_AT_ONCE:  # a server that is down, or prompts that are all too long: the rest are no shorter
+                    reason = f"not asked: all of {failed} conversations before failed, the last: {errors[-1]}"
+                    found |= {key: Completion("", "error", error=reason) for key in missing if key not in found}
+                    break
         return [found[key] for key in keys]
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
@@ -88,11 +97,25 @@ class CachedGenerator:
         return fingerprint([self._part, messages, conversation.shared, conversation.question, passages])
 
     def _known(self, keys: Sequence[str]) -> dict[str, Completion]:
-        return {key: Completion(**json.loads(value)) for key, value in self.cache.get(list(dict.fromkeys(keys))).items()}
+        return {key: _read(value) for key, value in self.cache.get(list(dict.fromkeys(keys))).items()}
 
-    def _ask(self, conversations: Sequence[Conversation]) -> list[Completion]:
+    def _complete(self, block: Sequence[tuple[str, Conversation]]) -> dict[str, Completion]:
+        """Ask for a block and store each completion as soon as the generator tells it."""
+        keys = [key for key, _ in block]
+        told: set[str] = set()
+
+        def done(number: int, completion: Completion) -> None:
+            self._store({keys[number]: completion})
+            told.add(keys[number])
+
+        asked = self._ask([conversation for _, conversation in block], **({"done": done} if self._tells else {}))
+        completions = dict(zip(keys, asked, strict=True))
+        self._store({key: completion for key, completion in completions.items() if key not in told})
+        return completions
+
+    def _ask(self, conversations: Sequence[Conversation], **done: Callable[[int, Completion], None]) -> list[Completion]:
         self.cache.counts.completions += len(conversations)
-        completions = self.generator.generate(conversations)
+        completions = self.generator.generate(conversations, **done)
         if len(completions) != len(conversations):
             name = self.fingerprint["name"]
             raise WorkbenchError(
@@ -102,7 +125,12 @@ class CachedGenerator:
 
     def _store(self, completions: Mapping[str, Completion]) -> None:
         good = [(key, json.dumps(asdict(value)).encode()) for key, value in completions.items() if value.finish_reason != "error"]
-        self.cache.put("completion", str(self.fingerprint["name"]), good)
+        if good:
+            self.cache.put("completion", str(self.fingerprint["name"]), good)
+
+
+def _read(value: bytes) -> Completion:
+    return Completion(**json.loads(value))
 
 
 def _length(conversation: Conversation) -> int:

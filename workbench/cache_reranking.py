@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.cache import Cache, batched
+from workbench.cache import Cache
+from workbench.cache_claims import claimed
 from workbench.datatypes import Reranker, WorkbenchError
 from workbench.reranking import check_scores
 from workbench.storage import canonical_json, fingerprint
@@ -54,12 +55,16 @@ class CachedReranker:
         found = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         self.cache.counts.hits += len(found)
-        self.cache.counts.misses += len(missing)
-        for block in batched(missing.items(), SCORED_AT_ONCE):
-            self.cache.counts.calls += 1
-            asked = [pair for _, pair in block]
-            scores = check_scores(self.reranker.score(asked), asked, name).astype("<f4")
-            fresh = {key: score.tobytes() for (key, _), score in zip(block, scores, strict=True)}
-            self.cache.put("score", name, fresh.items())
-            found |= fresh
+        with claimed(self.cache, missing, SCORED_AT_ONCE) as blocks:
+            for known, block in blocks:
+                found |= known
+                self.cache.counts.hits += len(known)
+                self.cache.counts.misses += len(block)
+                if block:
+                    self.cache.counts.calls += 1
+                    asked = [pair for _, pair in block]
+                    scores = check_scores(self.reranker.score(asked), asked, name).astype("<f4")
+                    fresh = {key: score.tobytes() for (key, _), score in zip(block, scores, strict=True)}
+                    self.cache.put("score", name, fresh.items())
+                    found |= fresh
         return np.array([np.frombuffer(found[key], dtype="<f4")[0] for key in keys], dtype=np.float32)

@@ -1,6 +1,6 @@
 """The command line: `workbench evaluate | ask | sweep | compare | gate | power | judge | explain | train | data | models | cache`.
 
-`demo | test | lab` are those of the Makefile.
+`demo | test | test-slow | lab` are those of the Makefile.
 
 Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
 """
@@ -8,7 +8,6 @@ Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input ·
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,11 +24,17 @@ from workbench.cli_compare import compare, gate
 from workbench.cli_explain import explain
 from workbench.cli_models import models_app
 from workbench.cli_power import power
+from workbench.cli_sweep import sweep_app
 from workbench.cli_train import train_app
 from workbench.datatypes import WorkbenchError
 
 OK, LOSSES, USAGE, AUDIT, INTERRUPTED = 0, 1, 2, 3, 130
-STARTS = {"demo": "Compare chunk sizes on the demo documents.", "test": "Run the tests.", "lab": "Open the notebooks in JupyterLab."}
+STARTS = {
+    "demo": "Compare chunk sizes on the demo documents.",
+    "test": "Run the tests.",
+    "test-slow": "Run the tests of sweeps under fire in full size.",
+    "lab": "Open the notebooks in JupyterLab.",
+}
 
 # no rich markup: an error is one line, not a box that breaks it
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
@@ -38,10 +43,11 @@ app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.add_typer(train_app, name="train")
+app.add_typer(sweep_app, name="sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; errors of the user's input end with one line and exit code 2."""
+    """Run the command line; errors of the user's input end with what is wrong and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     try:
@@ -172,47 +178,6 @@ def ask(
         print_answer(answer)
 
 
-@app.command()
-def sweep(
-    spec: Annotated[Path, typer.Argument(help="params/NAME.sweep.yaml")],
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run every point again; the cache is still used.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list the points; run nothing.")] = False,
-) -> None:
-    """Run a notebook for every point of a sweep.
-
-    What was done before is not run again. Writes leaderboard.csv, timings.csv, winner.yaml and the report (HTML, Markdown, JSON).
-    """
-    from workbench import report, sweep
-    from workbench.cli_print import print_leaderboard
-    from workbench.report_effects import merge_seeds
-
-    if dry_run:
-        folder, points = sweep.plan(spec)
-        for point in points:
-            typer.echo(f"{point.run_id}  {'done' if sweep.finished(point) else 'to do'}  {point.label}")
-        typer.echo(f"{len(points)} points, results go to {_relative(folder)}")
-        return
-    outcome = sweep.run_sweep(spec, fresh=fresh, say=typer.echo)
-    errors = report.audit_errors(outcome.results)
-    for name, results in report.by_dataset(outcome.results).items():
-        try:
-            print_leaderboard(name, report.compare(merge_seeds(results), baseline=outcome.baselines.get(name)))
-        except WorkbenchError as problem:
-            typer.echo(f"{name}: {problem}")
-        if name in outcome.decisions:
-            typer.echo(f"{outcome.decisions[name].verdict}\n")
-    for failure in outcome.failed:
-        typer.echo(f"FAILED {failure['point']}", err=True)
-    for error in errors:
-        typer.echo(f"AUDIT ERROR {error}", err=True)
-    for path in outcome.winners:
-        typer.echo(f"settings to use: {_relative(path)}")
-    typer.echo(f"{outcome.executed} runs executed, {outcome.skipped} done before, {len(outcome.failed)} failed")
-    if outcome.results:
-        typer.echo(str(_relative(outcome.folder / "report.html")))
-    raise typer.Exit(AUDIT if errors else LOSSES if outcome.failed else OK)
-
-
 for _command in (compare, gate, power, cli_judge.judge, explain):
     app.command()(_command)
 
@@ -246,8 +211,3 @@ def _start(context: typer.Context) -> None:
 
 for _word, _help in STARTS.items():
     app.command(_word, help=_help, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(_start)
-
-
-def _relative(path: Path) -> Path:
-    """Show a path from here where that is shorter."""
-    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from workbench import report_shown
 from workbench.datatypes import Answer, Completion
 from workbench.evaluation import RunResult
 from workbench.pipeline import STEPS
@@ -16,6 +17,7 @@ from workbench.report_svg import UNSHOWABLE
 from workbench.settings import Settings
 
 SOURCE = 160  # characters shown of each passage
+MOST_ROWS = 40  # candidates of a leaderboard
 
 
 def print_result(result: RunResult, latency: Mapping[str, float], errors: Sequence[str]) -> None:
@@ -118,11 +120,13 @@ def print_leaderboard(name: str, comparison: Comparison) -> None:
     table = Table(title=shown(f"{name}: {comparison.metric}, best first"), title_justify="left")
     for column in ("configuration", "mean [95 %]", "difference to baseline", "tied", "chunks"):
         table.add_column(column, justify="right" if column == "chunks" else "left", overflow="fold")
-    for row in comparison.rows:
+    for row in report_shown.shown(comparison, MOST_ROWS).rows:
         difference = format_difference(row.difference) if row.difference else "baseline"
         title = row.label + (" (control)" if row.control else "")
         table.add_row(shown(title), format_interval(row.interval), difference, "●" if row.tied else "", str(row.result.details["chunks"]))
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False, emoji=False)
     console.print(table)
+    if len(comparison.rows) > MOST_ROWS:
+        console.print(report_shown.rest(MOST_ROWS, len(comparison.rows)))
     console.print(shown(comparison.verdict))
     console.print()

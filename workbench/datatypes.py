@@ -277,7 +277,10 @@ class Reranker(Protocol):
 
 
 class Generator(Protocol):
-    """Turn conversations into completions, in their order; a conversation that fails gets a Completion with an error, the others go on."""
+    """Turn conversations into completions, in their order; a conversation that fails gets a Completion with an error, the others go on.
+
+    `generate` may take `done`, called with number and completion as each is finished; the cache then stores each at once.
+    """
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

@@ -172,11 +172,22 @@ def build(settings: Settings, prepared: Prepared, models: Models) -> Parts:
     return parts if settings.generator == NONE else replace(parts, pipeline=build_pipeline(parts, prepared, models))
 
 
+def cut(settings: Settings, prepared: Prepared) -> list[Chunk]:
+    """Return the chunks of all documents."""
+    knobs = settings.options.get("chunker")
+    chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, knobs)
+    return chunk_documents(chunker, prepared.dataset.documents)
+
+
+def passages(settings: Settings, prepared: Prepared) -> list[str]:
+    """Return the texts that an embedder reads."""
+    return embedding_texts(cut(settings, prepared), settings.header == "title")
+
+
 def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> Parts:
     """Build all but the pipeline."""
     options = settings.options
-    chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, options.get("chunker"))
-    chunks = chunk_documents(chunker, prepared.dataset.documents)
+    chunks = cut(settings, prepared)
     embedder = models.embedder(settings) if split_spec(settings.retriever)[0] in DENSE_RETRIEVERS else None
     with_title = settings.header == "title"
     retriever = create_retriever(

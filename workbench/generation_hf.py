@@ -108,8 +108,11 @@ class HFGenerator:
             "sampled": bool(self.temperature) and self.seed is None,
         }
 
-    def generate(self, conversations: Sequence[Conversation]) -> list[Completion]:
-        """Return a completion for each conversation, an error for one that is too long or that the chat template refuses."""
+    def generate(self, conversations: Sequence[Conversation], done: Callable[[int, Completion], None] | None = None) -> list[Completion]:
+        """Return a completion for each conversation, an error for one that is too long or that the chat template refuses.
+
+        `done` gets the number and the completion of each that was written, batch by batch.
+        """
         read = [self._read(conversation) for conversation in conversations]
         completions = [Completion("", "error", error=error) for _, error in read]
         rows = {
@@ -121,6 +124,8 @@ class HFGenerator:
             seconds = self._write([rows[number] for number in numbers]) / len(numbers)
             for number in numbers:
                 completions[number] = self._completion(rows[number], seconds)
+                if done:
+                    done(number, completions[number])
         return completions
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:

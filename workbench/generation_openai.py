@@ -9,7 +9,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from workbench import registry
@@ -91,17 +91,30 @@ class OpenAIGenerator:
         """Return zeros: the server's tokenizer is not known here, and a prompt that is too long comes back as an error."""
         return [0] * len(conversations)
 
-    def generate(self, conversations: Sequence[Conversation]) -> list[Completion]:
-        """Return a completion for each conversation, in order; while none has worked the first goes alone, so a wrong key is sent once."""
+    def generate(self, conversations: Sequence[Conversation], done: Callable[[int, Completion], None] | None = None) -> list[Completion]:
+        """Return a completion for each conversation, in order; while none has worked the first goes alone, so a wrong key is sent once.
+
+        `done` gets the number and the completion of each in the order in which they come, in the thread of the caller.
+        """
         alone = 0 if self._gate.works else 1
+        completions: dict[int, Completion] = {}
+
+        def keep(number: int, completion: Completion) -> None:
+            completions[number] = completion
+            if done:
+                done(number, completion)
+
         pool = ThreadPoolExecutor(self.concurrency)
         with self._gate.opened():
             try:
-                completions = [self._completed(conversation) for conversation in conversations[:alone]]
-                completions += pool.map(self._completed, conversations[alone:])
+                for number in range(len(conversations))[:alone]:
+                    keep(number, self._completed(conversations[number]))
+                replies = {pool.submit(self._completed, conversations[number]): number for number in range(alone, len(conversations))}
+                for reply in as_completed(replies):
+                    keep(replies[reply], reply.result())
             finally:  # an interrupt leaves only the requests that are out
                 pool.shutdown(wait=False, cancel_futures=True)
-        return completions
+        return [completions[number] for number in range(len(conversations))]
 
     def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
         """Return one completion; what was said of a stream that fails later stays said, so show the error of the completion with it."""

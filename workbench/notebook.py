@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
+import itertools
 import json
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.datatypes import WorkbenchError
 from workbench.settings import Settings, refuse_secrets
-from workbench.storage import fingerprint, read_json
+from workbench.storage import canonical_json, fingerprint, read_json
 
 TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
 ANNOTATION = re.compile(f"({'|'.join(TYPES)})|list\\[({'|'.join(TYPES)})]")
+COMPARED_WITH = "baseline"  # names the value that a notebook compares the others with, so it decides no number of a configuration
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,39 @@ def check_parameters(declared: Mapping[str, Parameter], values: Mapping[str, Any
 
 
 def check_value(parameter: Parameter, value: Any, place: str) -> None:
-    """Raise WorkbenchError unless the value has the declared type and is plain JSON."""
+    """Raise WorkbenchError unless the value has the declared type and is plain JSON without NUL."""
+    place = f"{place} {parameter.name}"
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # no half of a surrogate pair
         plain = json.loads(text) == value
     except (TypeError, ValueError):
         plain = False
     if not plain:
-        raise WorkbenchError(f"{place} {parameter.name}: {value!r} is not plain JSON (no NaN, tuples, dates or numpy numbers)")
+        raise WorkbenchError(f"{place}: {value!r:.80} is not plain JSON (no NaN, tuples, dates or numpy numbers)")
+    if any("\0" in found for found in texts(value)):
+        raise WorkbenchError(f"{place}: {value!r:.80} holds a NUL character, which no path and no name can hold; take it out")
+    try:
+        canonical_json(value)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{place}: {error}") from None
     if not _is(value, parameter.type):
-        raise WorkbenchError(f"{place} {parameter.name}: expected {parameter.type}, got {value!r} ({type(value).__name__})")
+        raise WorkbenchError(f"{place}: expected {parameter.type}, got {value!r:.80} ({type(value).__name__})")
     if parameter.item:
         for item in value:
             if not _is(item, parameter.item):
-                raise WorkbenchError(
-                    f"{place} {parameter.name}: expected a list of {parameter.item}, got {item!r} ({type(item).__name__}) in it"
-                )
+                raise WorkbenchError(f"{place}: expected a list of {parameter.item}, got {item!r:.80} ({type(item).__name__}) in it")
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a plain value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from (*texts(key), *texts(item))
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
 
 
 def _is(value: Any, kind: str) -> bool:
@@ -125,15 +145,25 @@ def _is(value: Any, kind: str) -> bool:
 
 def settings_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the Settings values that parameters stand for: a list parameter is the plural of its field (chunk_sizes -> chunk_size)."""
-    points: list[dict[str, Any]] = [{}]
+    held = {name: value for name, value in parameters.items() if name in Settings.model_fields}
+    lists: dict[str, list[Any]] = {}
     for name, value in parameters.items():
-        singular = next(
-            (field for field in Settings.model_fields if name in (f"{field}s", f"{field}es") and name not in Settings.model_fields), None
-        )
-        if name in Settings.model_fields:
-            points = [point | {name: value} for point in points]
-        elif singular and isinstance(value, list):
+        if isinstance(value, list) and (field := singular(name)):
             if not value:
-                raise WorkbenchError(f"{name} is empty; it needs at least one {singular}")
-            points = [point | {singular: item} for point in points for item in value]
-    return points
+                raise WorkbenchError(f"{name} is empty; it needs at least one {field}")
+            lists[field] = value
+    return [held | dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+
+
+@functools.cache
+def singular(name: str) -> str | None:
+    """Return the Settings field that a list parameter is the plural of, None where there is none."""
+    if name in Settings.model_fields:
+        return None
+    return next((field for field in Settings.model_fields if name in (f"{field}s", f"{field}es")), None)
+
+
+def beyond_settings(declared: Mapping[str, Parameter]) -> list[str]:
+    """Return the parameters that Settings alone cannot stand for: neither a field, nor a list of one, nor the baseline."""
+    known = {name for name, parameter in declared.items() if name in Settings.model_fields or (parameter.type == "list" and singular(name))}
+    return [name for name in declared if name not in known and name != COMPARED_WITH]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from workbench.metrics_answers import GOLD_METRICS
 from workbench.registry import unknown
 from workbench.report_costs import cheapest, contenders
 from workbench.report_labels import is_control, labels
+from workbench.report_ties import MOST_PAIRED, linearised, listed, standing, tested
 
 MAX_LOST = 0.02  # share of the questions that may lack a score
 
@@ -36,6 +35,7 @@ class Row:
     best: bool
     control: bool  # should lose
     behind: float = 0.0  # standard errors of the paired difference to the best
+    compared: bool = True  # False: one of many that was tested in no pair and is not shown to be worse than the best
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def compare(
     """Compare results question by question on one metric (default: their primary).
 
     `baseline` is a config id, default the first result that is no control. Differences to it are simultaneous (max-T); the tied set comes
-    from max-T over all pairs. Questions that any candidate left unscored are left out for all; more than 2 % of them refuse a verdict. The
-    verdict names the cheapest of the tied set, at these prices (`report_costs.cheapest`).
+    from max-T over all pairs, of more than MOST_PAIRED candidates over the pairs of the best (report_ties says why). Questions that any
+    candidate left unscored are left out for all; more than 2 % of them refuse a verdict. The verdict names the cheapest of the tied set,
+    at these prices (`report_costs.cheapest`).
     """
     check_comparable(results)
     metric = metric or results[0].settings.primary
@@ -109,11 +110,11 @@ def compare(
     # equal means: the fewer chunks, the better; then the label decides, so the order is always the same
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (-round(intervals[i].mean, 9), results[i].details.get("chunks", 0), names[i]))
-    against_base = _differences(table, asked, [(i, base) for i in range(len(results)) if i != base], clusters, seed)
-    pairs = _differences(table, asked, list(itertools.combinations(range(len(results)), 2)), clusters, seed)
-    tied, controls = _tied(pairs, order[0]), _controls(results, metric)
-    behind = [_behind(pairs, i, order[0]) for i in range(len(results))]
-    marks = [(against_base.get((i, base)), i in tied, i == order[0], controls[i], behind[i]) for i in range(len(results))]
+    found, controls = standing(table, asked, order, base, clusters, seed), _controls(results, metric)
+    marks = [
+        (found.differences.get((i, base)), i in found.tied, i == order[0], controls[i], found.behind[i], i in found.compared)
+        for i in range(len(results))
+    ]
     rows = tuple(Row(results[i], names[i], intervals[i], *marks[i]) for i in order)
     lost = float((wanted.sum() - kept.sum()) / wanted.sum())
     sentence = _verdict(rows, metric, names[base], len(clusters), len(set(clusters)), lost, prices)
@@ -129,59 +130,13 @@ def _controls(results: Sequence[RunResult], metric: str) -> list[bool]:
     ]
 
 
-def linearised(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return one value for each question whose mean is the mean over the questions asked, so that candidates can be paired.
-
-    Where a metric is asked of all, these are the scores themselves. Where each candidate is asked of others (refusal precision: of what it
-    refused), the mean is a ratio, and its linearisation carries the right standard error (Särndal et al. 1992, section 5.6).
-    """
-    if asked.all():
-        return values
-    mean = values[asked].mean()
-    return mean + np.where(asked, values - mean, 0.0) / asked.mean()
-
-
 def _interval(values: np.ndarray, asked: np.ndarray, clusters: Sequence[str]) -> stats.Interval:
     return stats.mean_interval(values[asked], [cluster for cluster, kept in zip(clusters, asked, strict=True) if kept])
-
-
-def _differences(
-    table: np.ndarray, asked: np.ndarray, pairs: Sequence[tuple[int, int]], clusters: Sequence[str], seed: int
-) -> dict[tuple[int, int], stats.Interval]:
-    """Return the simultaneous interval of the difference of each pair of columns.
-
-    It is unknown where the two are asked of different questions and one scores the same on all of its own, from few document groups:
-    that leaves no variation to tell how sure its mean is.
-    """
-    if not pairs:
-        return {}
-    intervals = stats.max_t(np.stack([table[:, left] - table[:, right] for left, right in pairs], axis=1), clusters, seed)
-    groups = [len({cluster for cluster, kept in zip(clusters, column, strict=True) if kept}) for column in asked.T]
-    still = (np.ptp(table, axis=0) <= stats.STILL) & (np.array(groups) < stats.FEW_CLUSTERS)
-    blind = {pair for pair in pairs if still[list(pair)].any() and (asked[:, pair[0]] != asked[:, pair[1]]).any()}
-    unknown_bounds = dict.fromkeys(("low", "high", "p"), math.nan)
-    return {
-        pair: replace(interval, **unknown_bounds) if pair in blind else interval for pair, interval in zip(pairs, intervals, strict=True)
-    }
-
-
-def _tied(differences: Mapping[tuple[int, int], stats.Interval], best: int) -> set[int]:
-    """Return the best column and those whose difference to it is not shown, all pairs of columns tested at once."""
-    shown = {pair for pair, interval in differences.items() if interval.low > 0 or interval.high < 0}
-    return {best} | {column for pair in differences if best in pair and pair not in shown for column in pair}
 
 
 def first_candidate(results: Sequence[RunResult]) -> str:
     """Return the config id of the first result that is no control, else of the first: the baseline where none is declared."""
     return next((result for result in results if not is_control(result.settings)), results[0]).config_id
-
-
-def _behind(differences: Mapping[tuple[int, int], stats.Interval], column: int, best: int) -> float:
-    """Return how many standard errors of their paired difference a column lies behind the best."""
-    pair = differences.get((column, best)) or differences.get((best, column))
-    if pair is None or abs(pair.mean) <= stats.STILL:
-        return 0.0
-    return abs(pair.mean) / pair.se if pair.se > stats.STILL else math.inf
 
 
 def _verdict(
@@ -196,13 +151,17 @@ def _verdict(
     if clusters < 2:
         return head + f"{best.label} scores highest ({best.interval.mean:.3f}), but one document group cannot show any difference."
     words = head + f"{best.label} scores highest, {format_interval(best.interval)}. "
-    ties = [row for row in rows if row.tied and not row.best]
+    ties, sure, far = [row for row in rows if row.tied and not row.best], f"95 %, {tested(len(rows))}", rows[MOST_PAIRED:]
     if len(ties) == len(rows) - 1:
-        words += "No difference shown: no candidate can be told from it at 95 %, all pairs tested together. "
+        words += f"No difference shown: no candidate can be told from it at {sure}. "
     elif ties:
-        words += f"Not distinguishable from it (95 %, all pairs tested together): {', '.join(row.label for row in ties)}. "
+        words += f"Not distinguishable from it ({sure}): {listed([row.label for row in ties], len(rows))}. "
     else:
-        words += "It is better than every other candidate (95 %, all pairs tested together). "
+        words += f"It is better than {f'each of the {MOST_PAIRED - 1} next' if far else 'every other candidate'} ({sure}). "
+    if far:
+        worse = sum(row.compared for row in far)
+        words += f"Of the other {len(far):,} candidates {worse:,} are worse than it (95 %, all candidates tested together)"
+        words += f"; {len(far) - worse:,} are too close to tell and were not compared in pairs. " if worse < len(far) else ". "
     if ties:
         words += cheapest(contenders(rows), metric, prices)[1]
     if best.difference is not None:
@@ -219,13 +178,15 @@ def _verdict(
 def fixed_k_note(results: Sequence[RunResult], fixed: str, budget: str) -> str:
     """Say whether the best candidate at a fixed number of chunks is also best at an equal context budget (ST6); controls do not count."""
     check_comparable(results)
-    if not all(result.interval(metric).n for result in results for metric in (fixed, budget)):
+    scores = {metric: [result.values(metric)[0] for result in results] for metric in (fixed, budget)}
+    if not all(map(len, (*scores[fixed], *scores[budget]))):
         return "No question was scored, so neither view prefers anything."
     names = labels(results)
     order = sorted(range(len(results)), key=lambda i: (results[i].details.get("chunks", 0), names[i]))
     candidates = [i for i in order if not is_control(results[i].settings)] or order
-    at_k, at_budget = ({i: round(results[i].interval(metric).mean, 9) for i in candidates} for metric in (fixed, budget))
-    left, right = ([i for i in candidates if means[i] == max(means.values())] for means in (at_k, at_budget))
+    at_k, at_budget = ({i: round(float(scores[metric][i].mean()), 9) for i in candidates} for metric in (fixed, budget))
+    tops = [max(means.values()) for means in (at_k, at_budget)]
+    left, right = ([i for i in candidates if means[i] == top] for means, top in zip((at_k, at_budget), tops, strict=True))
     both = [i for i in right if i in left]
     if both:
         return f"{fixed} and {budget} agree: {names[both[0]]} scores highest on both."

@@ -13,6 +13,7 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.report import MAX_LOST, Comparison, Row, compare, format_difference, format_interval
 from workbench.report_costs import cheapest, contenders
+from workbench.report_ties import listed
 
 FEWEST = 3  # document groups that can show a difference
 
@@ -113,7 +114,7 @@ def _shrunk(interval: stats.Interval) -> str:
 def keeping_up(row: Row, comparison: Comparison) -> str:
     """Name the controls that score no lower than a candidate: they should."""
     high = [other for other in comparison.rows if other.control and other is not row and other.interval.mean >= row.interval.mean]
-    named = ", ".join(f"{other.label} ({other.interval.mean:.3f})" for other in high)
+    named = listed([f"{other.label} ({other.interval.mean:.3f})" for other in high], len(comparison.rows))
     return f"A control scores no lower, so this shows no gain: {named}. " if named else ""
 
 

@@ -13,6 +13,7 @@ from workbench.registry import unknown
 from workbench.report import Comparison
 from workbench.report_labels import labels
 from workbench.report_markdown import Markdown, escape, markdown_table, quote
+from workbench.report_shown import SHOWN, rest, shown
 from workbench.report_svg import own, safe
 from workbench.report_tables import number_cell, table
 
@@ -73,15 +74,15 @@ def diagnosis_sentence(result: RunResult) -> str:
     return f"Of {total} question{'s' * (total != 1)} {number} {_are(number)} lost: {said}. Mend {first} first.{more}"
 
 
-def diagnosis_table(results: Sequence[RunResult]) -> Markdown:
-    """Render how many questions of each candidate have each cause, with their share of the n diagnosed."""
+def diagnosis_table(results: Sequence[RunResult], names: Sequence[str] = ()) -> Markdown:
+    """Render how many questions of each candidate have each cause, with their share of the n diagnosed; `names` default to their labels."""
     every = [count(result) for result in results]
     used = _used(every)
     if not used:
         return Markdown(NOTHING)
     rows = [
         [label, *(_cell(found, cause) for cause in used), str(sum(found.values()))]
-        for label, found in zip(labels(results), every, strict=True)
+        for label, found in zip(names or labels(results), every, strict=True)
     ]
     return markdown_table(["configuration", *(NAMES[cause] for cause in used), "n"], rows)
 
@@ -110,7 +111,10 @@ def diagnosis(results: Sequence[RunResult], comparison: Comparison | None, langu
 
     `language` is the lang attribute of texts from this data set.
     """
-    rows = [(row.result, row.label) for row in comparison.rows] if comparison else list(zip(results, labels(results), strict=True))
+    if comparison:
+        rows = [(row.result, row.label) for row in shown(comparison).rows]
+    else:
+        rows = list(zip(results, labels(results), strict=True))[:SHOWN]
     every = [count(result) for result, _ in rows]
     used = _used(every)
     if not used:
@@ -125,7 +129,13 @@ def diagnosis(results: Sequence[RunResult], comparison: Comparison | None, langu
     meanings = "".join(f"<dt>{own(NAMES[cause])}</dt><dd>{own(CAUSES[cause])}</dd>" for cause in used)
     blocks = [
         f"<h3>Where questions are lost</h3><p>{own(label)}: {own(diagnosis_sentence(best))}</p>",
-        table("", f'<tr><th scope="col">configuration</th>{head}</tr>', lines, "Where questions are lost", "sortable"),
+        table(
+            own(rest(len(rows), len(results))),
+            f'<tr><th scope="col">configuration</th>{head}</tr>',
+            lines,
+            "Where questions are lost",
+            "sortable",
+        ),
         f"<p>A question has one cause, the first in the order of the pipeline.</p><dl>{meanings}</dl>",
     ]
     for name, cases in _cases(best, EXAMPLES).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from workbench.report import MAX_LOST, Comparison, _controls, check_comparable, 
 from workbench.report_labels import labels, varying
 from workbench.report_markdown import Markdown, markdown_table
 from workbench.report_power import paired_scores
+from workbench.report_shown import SHOWN
 from workbench.report_svg import own
 from workbench.report_tables import number_cell, table
 from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
@@ -84,7 +86,8 @@ def _design(results: Sequence[RunResult], metric: str, baseline: str | None = No
     if baseline is not None and baseline not in ids:
         raise unknown("baseline", baseline, ids)
     candidates = [result for result, control in zip(results, _controls(results, metric), strict=True) if not control]
-    twice = sorted({result.config_id for result in candidates if ids.count(result.config_id) > 1})
+    counted = Counter(ids)
+    twice = sorted({result.config_id for result in candidates if counted[result.config_id] > 1}) if len(counted) < len(ids) else []
     if twice:
         raise WorkbenchError(f"{', '.join(twice)}: several results of one configuration; merge their seeds first (merge_seeds)")
     reference = next((place for place, result in enumerate(candidates) if result.config_id == baseline), 0)
@@ -145,12 +148,17 @@ def effect_sentences(found: Sequence[Effect], alone: Sequence[str] = ()) -> list
     return words
 
 
-def effects(results: Sequence[RunResult], comparison: Comparison) -> str:
-    """Return the main effects of merged results as HTML: sentences and a table; "" where no setting can be told from the others."""
+def effects(results: Sequence[RunResult], comparison: Comparison, known: tuple[Sequence[Effect], Sequence[str]] | None = None) -> str:
+    """Return the main effects of merged results as HTML: sentences and a table; "" where no setting can be told from the others.
+
+    `known` gives the effects and the settings left out where they are computed already.
+    """
     if comparison.lost > MAX_LOST or not comparison.questions:
         return ""
-    baseline = next(row.result.config_id for row in comparison.rows if row.difference is None)
-    found = main_effects(results, comparison.metric, baseline=baseline)
+    if known is None:
+        baseline = next(row.result.config_id for row in comparison.rows if row.difference is None)
+        known = main_effects(results, comparison.metric, baseline=baseline), left_out(results, comparison.metric)
+    found, alone = known
     if not found:
         return ""
     lines = []
@@ -159,7 +167,7 @@ def effects(results: Sequence[RunResult], comparison: Comparison) -> str:
         cells = [f'<th scope="row">{setting}</th><td class="whole">{value}</td><td class="whole">{reference}</td>']
         cells += [number_cell(difference, effect.interval.mean), number_cell(p, effect.interval.p), number_cell(blocks, effect.blocks)]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    said = " ".join(effect_sentences(found, left_out(results, comparison.metric)))
+    said = " ".join(effect_sentences(found, alone))
     caption = (
         f"Change of {comparison.metric} on average over the combinations of the other settings in which every value was run; "
         "controls are left out."
@@ -240,20 +248,22 @@ def seeds(results: Sequence[RunResult], metric: str) -> str:
     if not rows:
         return ""
     lines = []
-    for name, figures in rows:
+    for name, figures in rows[:SHOWN]:
         cells = "".join(number_cell(own(_digits(figure)), figure) for figure in figures)
         lines.append(f'<tr><th scope="row">{own(name)}</th>{cells}</tr>')
     caption = (
         f"{metric}. Seeds ask the same questions, so the first is what drawing anew changes, the second what other questions would change."
     )
+    caption += f" The first {SHOWN} of {len(rows):,} configurations." * (len(rows) > SHOWN)
     return "<h3>Seeds</h3>" + table(own(caption), _head(SEED_HEADER, 1), lines, "Seeds")
 
 
 def _seed_rows(results: Sequence[RunResult], metric: str) -> list[tuple[str, tuple[float, ...]]]:
-    found = seed_variance(results, metric)
-    if all(len(one.seeds) < 2 for one in found):
+    groups = by_config(results)
+    if all(len(members) < 2 for members in groups):
         return []
-    names = labels([replace(members[0], settings=members[0].settings.replace(seed=0)) for members in by_config(results)])
+    found = seed_variance(results, metric)
+    names = labels([replace(members[0], settings=members[0].settings.replace(seed=0)) for members in groups])
     return [(name, (len(one.seeds), one.mean, one.sd, one.se)) for name, one in zip(names, found, strict=True)]
 
 

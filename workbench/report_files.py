@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from workbench import metrics
 from workbench.evaluation import RunResult
 from workbench.report import format_interval
 from workbench.report_html import render_html
 from workbench.report_json import render_json
 from workbench.report_labels import varying
 from workbench.report_parts import Report
+from workbench.report_shown import Summary, summaries
 from workbench.report_text import render_markdown
 from workbench.report_winner import Decision
 from workbench.storage import write_csv, write_json, write_text
@@ -26,18 +29,18 @@ MARK = "# Chosen by "  # how each winner.yaml starts
 def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict[str, Any]]]:
     """Return columns and rows over all data sets: varying settings first, then every metric with its bounds, never a measured time."""
     fields = varying(results) or ["chunker", "chunk_size"]
-    columns = ["config_id", *fields]
+    columns = dict.fromkeys(["config_id", *fields])
     rows = []
-    for result in sorted(results, key=_place):
-        row: dict[str, Any] = {"config_id": result.config_id} | {field: _plain(getattr(result.settings, field)) for field in fields}
+    for (_, _, config_id, _), result, summary in sorted(_placed(results), key=lambda placed: placed[0]):
+        row: dict[str, Any] = {"config_id": config_id} | {field: _plain(getattr(result.settings, field)) for field in fields}
         asked = int(result.asked_of(result.settings.primary).sum())
         row |= {"primary": result.settings.primary, "questions": asked, "chunks": result.details.get("chunks")}
-        for metric, summary in result.summary().items():
+        for metric, values in summary.items():
             row |= {
-                metric: summary["mean"],
-                f"{metric}.low": summary["low"],
-                f"{metric}.high": summary["high"],
-                f"{metric}.unscored": summary["unscored"],
+                metric: values["mean"],
+                f"{metric}.low": values["low"],
+                f"{metric}.high": values["high"],
+                f"{metric}.unscored": values["unscored"],
             }
         if result.answers:
             sums = result.details["answers"]
@@ -45,15 +48,18 @@ def leaderboard_rows(results: Sequence[RunResult]) -> tuple[list[str], list[dict
             row["failed"] = sum(sums["failed"].values())
         row["audit_errors"] = sum(check.level == "error" for check in result.audit)
         row["data_fingerprint"] = result.data["fingerprint"]
-        columns += [name for name in row if name not in columns]
+        columns |= dict.fromkeys(row)
         rows.append(row)
-    return columns, rows
+    return list(columns), rows
 
 
-def _place(result: RunResult) -> tuple[str, float, str, int]:
-    """Sort by data set, then best first; a result without any score on its primary metric stands last."""
-    interval = result.interval(result.settings.primary)
-    return result.settings.dataset, -interval.mean if interval.n else math.inf, result.config_id, result.settings.seed
+def _placed(results: Sequence[RunResult]) -> Iterator[tuple[tuple[str, float, str, int], RunResult, Summary]]:
+    """Give each result with its place and summary: by data set, then best first; without any score on its primary metric it stands last."""
+    for result, summary in zip(results, summaries(results), strict=True):
+        metrics.check_metric(result.settings.primary, list(summary))
+        mean = summary[result.settings.primary]["mean"]
+        place = math.inf if mean is None else -mean
+        yield (result.settings.dataset, place, result.config_id, result.settings.seed), result, summary
 
 
 def write_leaderboard(path: Path, results: Sequence[RunResult]) -> Path:
@@ -115,8 +121,16 @@ def write_report(folder: Path, record: Report) -> list[Path]:
     return [
         write_text(folder / "report.html", render_html(record)),
         write_text(folder / "report.md", render_markdown(record)),
-        write_json(folder / "report.json", render_json(record)),
+        _write_json(folder / "report.json", record),
     ]
+
+
+def _write_json(path: Path, record: Report) -> Path:
+    """Write report.json, of many candidates on one line: indented it would be half as large again, and slow to write."""
+    if not any(part.long for part in record.parts):
+        return write_json(path, render_json(record))
+    text = json.dumps(render_json(record), ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return write_text(path, text + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from workbench.report_effects import effects, seeds
 from workbench.report_memo import memo_html, memo_title
 from workbench.report_pareto import pareto_figure
 from workbench.report_parts import Part, Report, commit
+from workbench.report_shown import SHOWN, failed_words, rest, shown
 from workbench.report_svg import budget_plot, budgets, choose_curves, interval_figure, own
 from workbench.report_tables import failures, fixed_k, leaderboard, plain, table
 from workbench.report_words import asked_groups, headline, reading
@@ -46,12 +47,12 @@ def render_html(record: Report) -> str:
     body += [_data_set(part, record.prices) for part in parts]
     if record.failed:
         rows = []
-        for run in record.failed:
+        for run in record.failed[:SHOWN]:
             error = str(run["error"]).strip() or "no message"
             rest = f"<details><summary>whole message</summary><pre>{own(error)}</pre></details>" if "\n" in error else ""
             cell = f'<td class="words">{own(error.splitlines()[-1])}{rest}</td>'
             rows.append(f'<tr><th scope="row">{own(plain(run["point"]))}</th>{cell}</tr>')
-        body.append(f"<section><h2>Runs that failed</h2><p>{len(record.failed)} without a result; no comparison above contains them.</p>")
+        body.append(f"<section><h2>Runs that failed</h2><p>{failed_words(len(record.failed))}</p>")
         body.append(table("", '<tr><th scope="col">run</th><th scope="col">error</th></tr>', rows, "Runs that failed") + "</section>")
     body += [_reproduction(record), _reading(parts) if parts else "", "</main>"]
     content = "\n".join(block for block in body if block)
@@ -88,7 +89,7 @@ def _data_set(part: Part, prices: Mapping[str, float] | None) -> str:
     alike = same_retrieval(part.results)
     blocks.append(retrieved_alike(part.results) if alike else _curves(part, comparison))
     blocks += [leaderboard(part.results, comparison), "" if alike else fixed_k(part.results, comparison), _tradeoff(part, comparison)]
-    blocks += [effects(part.results, comparison), seeds(part.runs, comparison.metric)]
+    blocks += [effects(part.results, comparison, (part.effects, part.left_out)), seeds(part.runs, comparison.metric)]
     blocks += [answers(part.results, comparison, part.anchor, part.language)]
     best = comparison.rows[0]
     blocks += [diagnosis(part.results, comparison, part.language), failures(best.result, best.label, part.language), audit(part.results)]
@@ -100,9 +101,10 @@ def _curves(part: Part, comparison: Comparison) -> str:
     rows = choose_curves(comparison)
     if len(budgets([row.result for row in rows])) < 2:
         return ""
-    shown = f"{len(rows)} of {len(comparison.rows)} candidates; the table has all. " if len(rows) < len(comparison.rows) else ""
+    has = "more" if part.long else "all"
+    drawn = f"{len(rows)} of {len(comparison.rows)} candidates; the table has {has}. " if len(rows) < len(comparison.rows) else ""
     drawing = budget_plot(comparison, f"{part.anchor}-budgets", _characters_per_token(part))
-    note = f"{shown}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
+    note = f"{drawn}Lines are shifted a little sideways so that their 95 % intervals stand side by side."
     return f"<h3>Evidence found as the context grows</h3><figure>{drawing}<figcaption>{note}</figcaption></figure>"
 
 
@@ -170,17 +172,17 @@ def _reproduction(record: Report) -> str:
         blocks.append(f"<h3>Versions</h3><p>{own(words)}</p>")
     for part in record.parts:
         comparison = part.comparison
-        rows = comparison.rows if comparison else ()
+        rows = shown(comparison).rows if comparison else ()
         fingerprint = own(part.results[0].data.get("fingerprint", "unknown"))
         blocks.append(f"<h3>{own(part.name)}</h3><p>Data fingerprint <code>{fingerprint}</code></p>")
         if comparison:
             result = part.decision.recommended if part.decision else rows[0].result
             text = yaml.safe_dump(result.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
             blocks.append(f"<p>Settings {'to use' if part.decision else 'of the best candidate'}:</p><pre><code>{own(text)}</code></pre>")
-        named = [(row.result.config_id, row.label) for row in rows] or [(result.config_id, "") for result in part.results]
+        named = [(row.result.config_id, row.label) for row in rows] or [(result.config_id, "") for result in part.results[:SHOWN]]
         lines = [f"<tr><td><code>{own(config_id)}</code></td><td>{own(name)}</td></tr>" for config_id, name in named]
         head = '<tr><th scope="col">config id</th><th scope="col">configuration</th></tr>'
-        blocks.append(table("", head, lines, f"Config ids of {own(part.name)}"))
+        blocks.append(table(own(rest(len(named), len(part.results))), head, lines, f"Config ids of {own(part.name)}"))
     return "\n".join([*blocks, "</section>"])
 
 

@@ -5,21 +5,23 @@ Measured times are left out, but for those in the sentences of a verdict that re
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from workbench import report, stats
+from workbench import stats
 from workbench.audit_catalogue import EXPLANATIONS
 from workbench.diagnosis import CAUSES
 from workbench.evaluation import Check, RunResult
 from workbench.report import Comparison, Row
 from workbench.report_costs import COSTS, cost_per_1000
 from workbench.report_diagnosis import counts
-from workbench.report_effects import Effect, main_effects
+from workbench.report_labels import varying
 from workbench.report_parts import Part, Report, commit
+from workbench.report_shown import Summary, summaries
 from workbench.report_svg import FOLDERS, UNSHOWABLE
 from workbench.report_tables import LEVELS
 from workbench.report_winner import Decision
@@ -48,7 +50,7 @@ def render_json(record: Report) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return JSON values: numbers to 6 digits, NaN and infinities as None, texts without local folders and signs that cannot be shown."""
     if isinstance(value, str):
-        return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", FOLDERS.sub("…/", value))
+        return _text(value)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, np.generic):
@@ -60,12 +62,17 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value]
 
 
+@functools.lru_cache(maxsize=10_000)
+def _text(value: str) -> str:
+    return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", FOLDERS.sub("…/", value))
+
+
 def _data_set(part: Part, prices: Mapping[str, float] | None) -> dict[str, Any]:
     first, comparison = part.results[0], part.comparison
     settings = first.settings
     facts = {"split": settings.split, "limit": settings.limit, "seed": settings.seed, "tokenizer": settings.tokenizer}
     diagnosed = [result for result in part.results if result.causes]
-    return {
+    found = {
         "name": part.name,
         "facts": dict(first.data) | facts | {"groups_asked": asked_groups(first), "questions_asked": len(first.example_ids)},
         "metric": comparison.metric if comparison else settings.primary,
@@ -76,20 +83,36 @@ def _data_set(part: Part, prices: Mapping[str, float] | None) -> dict[str, Any]:
         "effects": [
             {"setting": effect.field, "value": effect.value, "reference": effect.reference, "reverses": effect.reverses}
             | {"combinations": effect.blocks, "difference": difference(effect.interval)}
-            for effect in effects(part)
+            for effect in part.effects
         ],
         "diagnosis": counts(diagnosed),
         "causes": CAUSES if diagnosed else {},
         "audit": audit(part.results),
     }
+    return _abridged(found, part) if part.long else found
 
 
 def leaderboard(comparison: Comparison, prices: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
     """Return the candidates, best first, with every metric, the difference to the baseline, marks, costs and settings."""
-    return [_row(row, prices) for row in comparison.rows]
+    found = summaries([row.result for row in comparison.rows])
+    return [_row(row, summary, prices) for row, summary in zip(comparison.rows, found, strict=True)]
 
 
-def _row(row: Row, prices: Mapping[str, float] | None) -> dict[str, Any]:
+def _abridged(found: dict[str, Any], part: Part) -> dict[str, Any]:
+    """Return a data set of many candidates without what is the same in each row of its leaderboard."""
+    fields = varying(part.results)
+    for row in found["leaderboard"]:
+        row["settings"] = {field: row["settings"][field] for field in fields}
+        row["metrics"] = {
+            metric: {name: value for name, value in one.items() if one["unscored"] or name not in ("n", "unscored")}
+            for metric, one in row["metrics"].items()
+        }
+    shared = {field: value for field, value in part.results[0].settings.model_dump(mode="json").items() if field not in fields}
+    words = "a row has the settings that vary, the others stand in shared_settings; a metric has n and unscored where unscored is not 0"
+    return found | {"abridged": words, "shared_settings": shared}
+
+
+def _row(row: Row, summary: Summary, prices: Mapping[str, float] | None) -> dict[str, Any]:
     result = row.result
     answers = result.details.get("answers") or {}
     costs = {name: cost.value(result) for name, cost in COSTS.items() if name not in TIMED}
@@ -102,7 +125,7 @@ def _row(row: Row, prices: Mapping[str, float] | None) -> dict[str, Any]:
         "control": row.control,
         "score": score(row.interval),
         "difference": difference(row.difference),
-        "metrics": result.summary(),
+        "metrics": summary,
         "costs": costs | {"money for 1,000 questions": cost_per_1000(result, prices)["money"]},
         "answers": {name: answers[name] for name in ("answered", "failed", "capped", "refused") if name in answers},
         "settings": result.settings.model_dump(mode="json"),
@@ -140,29 +163,16 @@ def decision_record(decision: Decision) -> dict[str, Any]:
     }
 
 
-def effects(part: Part) -> list[Effect]:
-    """Return the main effects of the settings that vary; none where the candidates of a data set are not compared."""
-    comparison = part.comparison
-    if comparison is None or comparison.lost > report.MAX_LOST:
-        return []
-    return main_effects(part.results, comparison.metric, baseline=baseline_of(comparison))
-
-
-def baseline_of(comparison: Comparison) -> str:
-    """Return the config id of the baseline."""
-    return next(row.result.config_id for row in comparison.rows if row.difference is None)
-
-
 def audit(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Return each check once, the worst first: its level and message at worst, what it means, and the configurations not ok."""
-    found: dict[str, list[tuple[str, Check]]] = {}
+    found: dict[str, list[tuple[RunResult, Check]]] = {}
     for result in results:
         for check in result.audit:
-            found.setdefault(check.id, []).append((result.config_id, check))
+            found.setdefault(check.id, []).append((result, check))
     rows = []
     for name, seen in found.items():
         worst = max((check for _, check in seen), key=lambda check: LEVELS.index(check.level))
-        concerned = [config_id for config_id, check in seen if check.level != "ok"]
+        concerned = [result.config_id for result, check in seen if check.level != "ok"]
         meaning = EXPLANATIONS[name].meaning if name in EXPLANATIONS else ""
         counted = {"ok": len(seen) - len(concerned), "of": len(seen), "not_ok": concerned}
         rows.append({"id": name, "level": worst.level, "message": worst.message, "meaning": meaning} | counted)

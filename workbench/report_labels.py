@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from workbench.evaluation import RunResult
@@ -110,4 +111,5 @@ def labels(results: Sequence[RunResult]) -> list[str]:
             fields.remove(field)
     silent = _silent_options([result.settings for result in results])
     names = [label(result.settings, fields, silent) for result in results]
-    return [name if names.count(name) == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]
+    counted = Counter(names)
+    return [name if counted[name] == 1 else f"{name} · {result.config_id}" for name, result in zip(names, results, strict=True)]

@@ -11,6 +11,7 @@ from workbench.evaluation import Check, RunResult
 from workbench.evaluation_answers import asked_metrics, worst_answers
 from workbench.metrics import ANSWER_METRICS
 from workbench.report import Comparison, compare, format_difference, format_interval
+from workbench.report_shown import rest, shown
 
 NO_ANSWERS = "No answers were generated: set `generator`."
 
@@ -42,7 +43,7 @@ def table(comparison: Comparison, extra: Sequence[str] = ()) -> Markdown:
         else:
             difference, _, p = format_difference(row.difference).partition(", adjusted p ")
             cells += [difference, p]
-        cells += ["●" if row.tied else ""]
+        cells += ["●" if row.tied else "" if row.compared else "not compared"]
         cells += [f"{row.result.interval(metric).mean:.3f}" for metric in extra]
         lines.append([*cells, str(row.result.details.get("chunks", "")), str(row.interval.n)])
     return markdown_table(header, lines)
@@ -87,7 +88,7 @@ def answer_table(results: Sequence[RunResult], baseline: str | None = None) -> M
         return Markdown(NO_ANSWERS)
     means = [name for name in asked_metrics(answered) if name != "answer_f1"]
     rows = []
-    for row in compare(answered, "answer_f1", baseline).rows:
+    for row in shown(compare(answered, "answer_f1", baseline)).rows:
         sums = row.result.details["answers"]
         difference = format_difference(row.difference).partition(", adjusted p ")[0] if row.difference else "baseline"
         cells = {"configuration": row.label + (" (control)" if row.control else ""), "answer_f1 [95 %]": format_interval(row.interval)}
@@ -97,7 +98,8 @@ def answer_table(results: Sequence[RunResult], baseline: str | None = None) -> M
         cells |= {"capped": str(sums["capped"]), "failed": str(sum(sums["failed"].values())), "n": str(row.interval.n)}
         rows.append(cells)
     header = [name for name in rows[0] if {cells[name] for cells in rows} - {"–", "0"}]  # without columns that say nothing
-    return markdown_table(header, [[cells[name] for name in header] for cells in rows])
+    cut = rest(len(rows), len(answered))
+    return Markdown(markdown_table(header, [[cells[name] for name in header] for cells in rows]) + f"\n\n{cut}" * bool(cut))
 
 
 def _mean(result: RunResult, metric: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from workbench.report import Comparison, Row, format_interval
 from workbench.report_costs import COSTS, figures
-from workbench.report_svg import NARROW, WIDE, Axis, fit_axis, measure, own, svg_frame, svg_line, svg_marker, svg_text, wrap
+from workbench.report_shown import DRAWN, shown
+from workbench.report_svg import LETTER, LINE, NARROW, WIDE, Axis, fit_axis, measure, own, svg_frame, svg_line, svg_marker, svg_text, wrap
 from workbench.report_tradeoff import undominated
 
 TALL = 320  # pixels
@@ -22,15 +23,22 @@ def pareto_figure(comparison: Comparison, cost: str, name: str) -> str:
     if len({value for _, value in known}) < 2:
         return ""
     rows, costs = [row for row, _ in known], [value for _, value in known]
-    front = undominated(rows, costs)
-    seen = "; ".join(f"{row.label}: {format_interval(row.interval)} for {figures(value)}" for row, value in known)
-    title = f"{comparison.metric} against {cost}, {len(rows)} candidates, mean with 95 % interval"
+    front, every = undominated(rows, costs), f"{len(rows)}"
+    if len(rows) > DRAWN:
+        drawn = {id(row) for row in shown(comparison, DRAWN).rows} | {id(rows[at]) for at in front[: len(LETTERS)]}
+        kept = [at for at in range(len(rows)) if id(rows[at]) in drawn]
+        front = [kept.index(at) for at in front[: len(LETTERS)]]
+        every = f"{len(kept)} of {len(rows):,}"
+        rows, costs = [rows[at] for at in kept], [costs[at] for at in kept]
+    seen = "; ".join(f"{row.label}: {format_interval(row.interval)} for {figures(value)}" for row, value in zip(rows, costs, strict=True))
+    title = f"{comparison.metric} against {cost}, {every} candidates, mean with 95 % interval"
     drawings = "".join(
         svg_frame(_drawing(rows, costs, front, cost, width), width, f"{name}-{width}", title, f"{seen}.") for width in (WIDE, NARROW)
     )
     note = (
         "Steps join the candidates that nothing beats on both; only these, the best and the baseline are named. Hollow points are controls."
     )
+    note += f" {every} candidates are drawn: these, the best, the baseline and controls." * (len(rows) < len(known))
     return f"<figure>{drawings}<figcaption>{note}</figcaption></figure>"
 
 
@@ -58,15 +66,28 @@ def _drawing(rows: Sequence[Row], costs: Sequence[float], front: Sequence[int], 
     parts.append('<polyline class="front" points="' + " ".join(f"{x:.1f},{y:.1f}" for x, y in [*steps, (right, steps[-1][1])]) + '"/>')
     for at in reversed(range(len(rows))):  # the best is drawn last
         parts.append(_candidate(rows[at], across(places[at]), up))
-    for letter, at in zip(LETTERS, named, strict=False):
-        x, y = across(places[at]) - 11, up(rows[at].interval.mean) + 4.5
-        parts.append(svg_text(x, y, letter, "label strong", end=True))
+    points = [(across(places[at]), up(rows[at].interval.mean)) for at in named]
+    for letter, (x, y), beside in zip(LETTERS, points, beside_points(points), strict=False):
+        if abs(beside - y) > LINE / 2:
+            parts.append(svg_line(x - 10, beside, x - 5, y, "leader"))
+        parts.append(svg_text(x - 11, beside + 4.5, letter, "label strong", end=True))
     place, bottom = (10.0, TALL + 60.0) if narrow else (right + 20, 22.0)
     for letter, at in zip(LETTERS, named, strict=False):
         parts += [svg_text(place, bottom, letter, "label strong"), _key(rows[at], place + 22, bottom - 4.5)]
         parts += [svg_text(place + 34, bottom + 17 * line, words, _style(rows[at])) for line, words in enumerate(labels[at])]
         bottom += 17 * len(labels[at]) + 8
     return "".join(parts), max(bottom, TALL + 52.0)
+
+
+def beside_points(points: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the height of the letter beside each point, moved up or down to the nearest place where no letter before it stands."""
+    taken: list[tuple[float, float]] = []
+    for x, y in points:
+        near = [(left, height) for left, height in taken if abs(left - x) < LETTER]
+        steps = sorted(range(-2 * len(near), 2 * len(near) + 1), key=lambda step: (abs(step), step))
+        free = (y + LETTER * step for step in steps if all(abs(y + LETTER * step - height) >= LETTER for _, height in near))
+        taken.append((x, next((height for height in free if 0 < height < TALL), y)))
+    return [height for _, height in taken]
 
 
 def _ticks(low: float, high: float, logarithmic: bool, most: int) -> list[float]:

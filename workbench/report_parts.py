@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.registry import unknown
 from workbench.report import Comparison
-from workbench.report_effects import merge_seeds
+from workbench.report_effects import Effect, left_out, main_effects, merge_seeds
+from workbench.report_ties import MOST_PAIRED
 from workbench.report_winner import Decision, decide
 
 
@@ -34,6 +36,24 @@ class Part:
         """Return the lang attribute of texts from this data set."""
         found = str(self.results[0].data.get("language", ""))
         return f' lang="{found}"' if re.fullmatch("[a-z]{2,3}", found) else ""
+
+    @property
+    def long(self) -> bool:
+        """Tell whether there are more candidates than pairs are tested of."""
+        return len(self.results) > MOST_PAIRED
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """Return the main effects of the settings that vary; none where the candidates are not compared."""
+        if self.comparison is None or self.comparison.lost > report.MAX_LOST:
+            return []
+        baseline = next(row.result.config_id for row in self.comparison.rows if row.difference is None)
+        return main_effects(self.results, self.comparison.metric, baseline=baseline)
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """Return the settings that vary and have no main effect, since no combination of the others has every value."""
+        return left_out(self.results, self.comparison.metric) if self.comparison and self.effects else []
 
 
 @dataclass(frozen=True)

@@ -54,22 +54,26 @@ def pairs(comparison: Comparison) -> list[Pair]:
 
     Left out are candidates that differ from it by the same on every question: nothing tells what more questions would show.
     """
+    return [_pair(comparison, row) for row in _differing(comparison)]
+
+
+def _differing(comparison: Comparison) -> list[Row]:
     rows = [row for row in comparison.rows if row.difference is not None and row.difference.known and row.difference.se > stats.STILL]
-    found = []
-    for row in [row for row in rows if not row.control] or rows:
-        pilot = _pilot(comparison, row, _baseline(comparison))
-        difference = row.difference
-        critical = (difference.high - difference.low) / 2 / difference.se
-        confidence = stats_power.single_confidence(critical, pilot.freedom)
-        found.append(Pair(row, pilot, pilot.detectable(), pilot.detectable(confidence=confidence)))
-    return found
+    return [row for row in rows if not row.control] or rows
+
+
+def _pair(comparison: Comparison, row: Row) -> Pair:
+    pilot, difference = _pilot(comparison, row, _baseline(comparison)), row.difference
+    critical = (difference.high - difference.low) / 2 / difference.se
+    confidence = stats_power.single_confidence(critical, pilot.freedom)
+    return Pair(row, pilot, pilot.detectable(), pilot.detectable(confidence=confidence))
 
 
 def typical(comparison: Comparison) -> Pair | None:
     """Return the pair with the median standard error; None where nothing varies."""
-    found = pairs(comparison)
-    middle = median_low(pair.pilot.se for pair in found) if found else math.nan
-    return next((pair for pair in found if pair.pilot.se == middle), None)
+    rows = _differing(comparison)
+    middle = median_low(row.difference.se for row in rows) if rows else math.nan
+    return next((_pair(comparison, row) for row in rows if row.difference.se == middle), None)
 
 
 def power_sentences(comparison: Comparison) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from workbench.evaluation import RunResult
 from workbench.metrics import BUDGET_METRIC
 from workbench.report import Comparison, Row, format_interval
+from workbench.report_shown import DRAWN, rest, shown
 from workbench.report_words import LEGEND
 from workbench.stats import Interval
 
@@ -70,17 +71,20 @@ def fit_axis(intervals: Sequence[Interval], start: float, end: float) -> Axis:
 
 
 def role(row: Row, alone: bool = False) -> list[str]:
-    """Return what marks a candidate: best or tied, baseline, control."""
-    words = ["best"] if row.best else ["tied"] if row.tied else []
+    """Return what marks a candidate: best, tied or not compared, baseline, control."""
+    words = ["best"] if row.best else ["tied"] if row.tied else [] if row.compared else ["not compared"]
     return words + ["baseline"] * (row.difference is None and not alone) + ["control"] * row.control
 
 
 def interval_figure(comparison: Comparison, name: str) -> str:
     """Return the interval plot with a legend of the marks that occur and a note on how to read it."""
-    kinds = {mark for row in comparison.rows for mark in (*role(row, len(comparison.rows) == 1), "tied" if row.tied else "worse")}
+    drawn = shown(comparison, DRAWN)
+    kinds = {mark for row in drawn.rows for mark in role(row, len(drawn.rows) == 1)}
+    kinds |= {"tied" if row.tied else "worse" for row in drawn.rows if row.compared}
     legend = "".join(f'<span class="{style}" data-sign="{sign}">{words}</span>' for kind, style, sign, words in LEGEND if kind in kinds)
     note = "Each interval is of one mean. Pairs were tested question by question, so candidates whose intervals overlap can still differ."
-    drawing = interval_plot(comparison, name)
+    note += f" {rest(len(drawn.rows), len(comparison.rows))}".rstrip()
+    drawing = interval_plot(drawn, name)
     return f'<figure><div class="legend">{legend}</div>{drawing}<figcaption>{note}</figcaption></figure>'
 
 
@@ -142,10 +146,10 @@ def _intervals(comparison: Comparison, width: int) -> tuple[str, float]:
 def choose_curves(comparison: Comparison) -> list[Row]:
     """Return at most 8 rows in their order: the best, the baseline, two controls, then tied ones, then the others from the top."""
     rows = comparison.rows
-    wanted = [row for row in rows if row.best or row.difference is None]
-    wanted += [row for row in rows if row.control and row not in wanted][:2]
-    wanted += [row for row in rows if row.tied and row not in wanted] + [row for row in rows if not row.tied and row not in wanted]
-    return sorted(wanted[:MAX_CURVES], key=rows.index)
+    first = [place for place, row in enumerate(rows) if row.best or row.difference is None]
+    first += [place for place, row in enumerate(rows) if row.control and place not in first][:2]
+    others = sorted((place for place in range(len(rows)) if place not in first), key=lambda place: not rows[place].tied)
+    return [rows[place] for place in sorted([*first, *others][:MAX_CURVES])]
 
 
 def measured(results: Sequence[RunResult]) -> set[str]:

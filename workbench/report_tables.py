@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from workbench import report
 from workbench.evaluation import RunResult
 from workbench.evaluation_answers import asked_metrics
@@ -14,6 +16,7 @@ from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC, JUDGE_METRICS
 from workbench.report import Comparison
 from workbench.report_judge import judge_note
 from workbench.report_labels import varying
+from workbench.report_shown import rest, shown
 from workbench.report_svg import measured, own, role, safe
 from workbench.storage import canonical_json
 
@@ -26,7 +29,7 @@ LEVELS = ("ok", "warning", "error")
 
 def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     """Return all candidates, best first: the settings that vary, the primary metric with intervals and differences, the other metrics."""
-    metric, rows, alone = comparison.metric, comparison.rows, len(comparison.rows) == 1
+    metric, rows, alone = comparison.metric, shown(comparison).rows, len(comparison.rows) == 1
     names = dict.fromkeys(name for result in results for name in result.scores)
     also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
     said = [name for name in asked_metrics(results) if name != metric]
@@ -85,6 +88,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
         ]
         lines.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     notes = [f"{comparison.questions} questions in {comparison.clusters} document groups."]
+    notes += filter(None, [rest(len(rows), len(comparison.rows))])
     notes += [f"{comparison.lost:.1%} of the questions are left out, because a candidate has no score for them."] * bool(comparison.lost)
     clipped = [f"{row.label} ({row.result.details['top_k_clipped']})" for row in rows if row.result.details.get("top_k_clipped")]
     notes += [f"top_k is cut to the number of chunks for {', '.join(clipped)}."] * bool(clipped)
@@ -150,8 +154,8 @@ def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
         return ""
     fixed = f"recall@{cutoffs[0]}"
     budget = next((name for name in (comparison.metric, f"{BUDGET_METRIC}@512t") if name in family), family[0])
-    means = [[row.result.interval(metric).mean for row in rows] for metric in (fixed, budget)]
-    ranks = [[1 + sum(round(other - mean, 9) > 0 for other in column) for mean in column] for column in means]
+    means = [[float(row.result.values(metric)[0].mean()) for row in rows] for metric in (fixed, budget)]
+    ranks = [_ranks(column) for column in means]
     chosen = [number for number in range(len(rows)) if min(ranks[0][number], ranks[1][number]) <= FIRST]
     lines = []
     for number in sorted(chosen, key=lambda number: (ranks[1][number], number)):
@@ -169,6 +173,11 @@ def fixed_k(results: Sequence[RunResult], comparison: Comparison) -> str:
     caption = f"The first {FIRST} of either view, of {len(rows)} candidates; controls are left out." if len(lines) < len(rows) else ""
     note = own(report.fixed_k_note(results, fixed, budget))
     return f"<h3>Fixed k beside equal budget</h3><p>{note}</p>" + table(caption, head, lines, "Fixed k beside equal budget")
+
+
+def _ranks(means: Sequence[float]) -> list[int]:
+    """Return the rank of each mean, from 1; those that agree to 9 digits share one."""
+    return (1 + len(means) - np.searchsorted(np.sort(means), np.array(means) + 5e-10, side="right")).tolist()
 
 
 def failures(result: RunResult, label: str, language: str, most: int = 3) -> str:

@@ -12,10 +12,11 @@ from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC
 from workbench.report_diagnosis import diagnosis_cases, diagnosis_sentence, diagnosis_table
-from workbench.report_effects import effect_sentences, effects_table, left_out
+from workbench.report_effects import effect_sentences, effects_table
 from workbench.report_markdown import answer_failures, answer_table, data_table, escape, failures, markdown_table, table
 from workbench.report_memo import memo_parts, memo_scores, memo_title
 from workbench.report_parts import Part, Report, commit
+from workbench.report_shown import SHOWN, failed_words, rest, shown
 from workbench.report_svg import FOLDERS, UNSHOWABLE, measured
 from workbench.report_tables import ALSO, plain
 from workbench.report_words import answered_by, limits
@@ -29,9 +30,9 @@ def render_markdown(record: Report) -> str:
     blocks = [f"# {_own(record.title)}", f"{_own(record.counts)}."]
     blocks += [block for part in record.parts for block in _data_set(part, record.prices)]
     if record.failed:
-        rows = [[_cell(plain(run["point"])), _cell((str(run["error"]).strip() or "no message").splitlines()[-1])] for run in record.failed]
-        words = f"{len(record.failed)} without a result; no comparison above contains them."
-        blocks += ["## Runs that failed", words, markdown_table(("run", "error"), rows)]
+        failed = record.failed[:SHOWN]
+        rows = [[_cell(plain(run["point"])), _cell((str(run["error"]).strip() or "no message").splitlines()[-1])] for run in failed]
+        blocks += ["## Runs that failed", failed_words(len(record.failed)), markdown_table(("run", "error"), rows)]
     blocks += _reproduction(record)
     return UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", "\n\n".join(filter(None, blocks))) + "\n"
 
@@ -42,15 +43,17 @@ def _data_set(part: Part, prices: Mapping[str, float] | None) -> list[str]:
     blocks = [f"## {_own(part.name)}", _alarm(part.results), *_memo(part, prices), "### Data", data_table(facts)]
     if comparison:
         names = [name for name in part.results[0].scores if name.startswith(f"{BUDGET_METRIC}@") or name in ALSO]
-        extra = [name for name in names if name in measured(part.results) and name != comparison.metric]
-        blocks += ["### Leaderboard", _own(comparison.verdict), table(comparison, extra), *_answers(part.results)]
-        effects = report_json.effects(part)
-        if effects:
-            said = effect_sentences(effects, left_out(part.results, comparison.metric))
-            blocks += ["### Main effects", _own(" ".join(said)), effects_table(effects)]
-        best, label = comparison.rows[0].result, comparison.rows[0].label
+        everywhere = measured(part.results)
+        extra = [name for name in names if name in everywhere and name != comparison.metric]
+        rows = shown(comparison).rows
+        cut = rest(len(rows), len(comparison.rows))
+        blocks += ["### Leaderboard", _own(comparison.verdict), cut, table(shown(comparison), extra), *_answers(part.results)]
+        if part.effects:
+            said = effect_sentences(part.effects, part.left_out)
+            blocks += ["### Main effects", _own(" ".join(said)), effects_table(part.effects)]
+        best, label = rows[0].result, rows[0].label
         if best.causes:
-            blocks += ["### Where questions are lost", diagnosis_table([row.result for row in comparison.rows])]
+            blocks += ["### Where questions are lost", cut, diagnosis_table([row.result for row in rows], [row.label for row in rows])]
             blocks += [f"{_own(label)}: {_own(diagnosis_sentence(best))}"]
             blocks += ["<details><summary>Examples of each cause</summary>", diagnosis_cases(best), "</details>"]
         if best.settings.primary not in ANSWER_METRICS:

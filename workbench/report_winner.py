@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ from workbench.report import (
 )
 from workbench.report_choice import choose, confirmed_words, declared, keeping_up, rough, shrinkage
 from workbench.report_costs import cheapest, contenders
+from workbench.report_ties import MOST_PAIRED, listed, tested
 from workbench.stats import Interval
 
 TRAIN, CONFIRMATION = "train", "confirmation"
@@ -120,7 +122,8 @@ def _check_candidates(results: Sequence[RunResult]) -> None:
     """Raise WorkbenchError unless each result is another configuration, asked and divided alike."""
     check_comparable(results)
     ids = [result.config_id for result in results]
-    twice = next((name for name in ids if ids.count(name) > 1), "")
+    counted = Counter(ids)
+    twice = next((name for name in ids if counted[name] > 1), "")
     if twice:
         seeds = ", ".join(str(result.settings.seed) for result in results if result.config_id == twice)
         raise WorkbenchError(f"{twice} stands there more than once (seeds {seeds}); decide with one seed at a time")
@@ -187,13 +190,15 @@ def _relabelled(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
 
 def _reason(row: Row, selection: Comparison, prices: Mapping[str, float] | None) -> str:
     """Say why a candidate was chosen."""
-    sure, among = "95 %, all pairs tested together", contenders(selection.rows)
+    sure, among = f"95 %, {tested(len(selection.rows))}", contenders(selection.rows)
     candidates = [other for other in selection.rows if not other.control] or list(selection.rows)
     best, controls = candidates[0], [other.label for other in selection.rows if other.control and other.tied and other is not row]
     said = cheapest(among, selection.metric, prices)[1]
-    others = sum(other.tied for other in candidates if other is not row)
+    others, untold = sum(other.tied for other in candidates if other is not row), sum(not other.compared for other in candidates)
     if len(candidates) == 1:
         words = "only controls stand beside it. "
+    elif row is best and not others and untold:
+        words = f"it scores higher than each other one of the best {MOST_PAIRED} ({sure}). "
     elif row is best and not others:
         words = f"it scores higher than every other candidate{' that is meant to win' * (len(candidates) < len(selection.rows))} ({sure}). "
     elif row is best and len(among) == 1:
@@ -202,8 +207,11 @@ def _reason(row: Row, selection: Comparison, prices: Mapping[str, float] | None)
         words = f"it scores highest; {others} more cannot be told from it ({sure}). {said or 'No known cost tells the closest apart. '}"
     else:
         words = f"it cannot be told from the best, {best.label} ({sure}), and lies within one standard error of it. {said}"
+    if untold:
+        words += f"{untold:,} lower ones are too close to the best to tell, but were not compared in pairs. "
     if controls:
-        words += f"Controls cannot be told from the best either ({', '.join(controls)}): suspect a fault or too easy a task. "
+        named = listed(controls, len(selection.rows))
+        words += f"Controls cannot be told from the best either ({named}): suspect a fault or too easy a task. "
     return words
 
 

@@ -29,7 +29,8 @@ READING = (
     (
         "Best and tied",
         "A tied candidate has no shown difference to the best one, all pairs tested together. "
-        "That does not prove the two equal: more questions may tell them apart.",
+        "That does not prove the two equal: more questions may tell them apart. "
+        "Of more than 100 candidates only the pairs of the 100 best are tested; 'not compared' marks others not shown to be worse.",
     ),
     (
         "Equal budget: evidence_recall@512t",
@@ -97,6 +98,8 @@ def headline(comparison: Comparison) -> str:
     if others:
         more = f"{len(others)} others" if len(others) > 1 else f"{others[0].label}"
         return f"{best.label} scores highest, but {more} cannot be told from it"
+    if untold := sum(not row.compared for row in rows):
+        return f"{best.label} scores highest; {untold:,} lower ones are too close to tell"
     return f"{best.label} is better than every other candidate"
 
 

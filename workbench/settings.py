@@ -138,7 +138,10 @@ def collect_settings(namespace: Mapping[str, Any], **changes: Any) -> Settings:
 def refuse_secrets(name: str, value: Any, place: str) -> None:
     """Raise WorkbenchError for a parameter that looks like a secret, or holds one: parameters are stored in every output (SC1)."""
     if SECRET_NAME.search(name) or (isinstance(value, str) and SECRET_VALUE.search(value)):
-        raise WorkbenchError(f"{place}: parameter {name!r} looks like a secret; put it into an environment variable instead")
+        raise WorkbenchError(
+            f"{place}: parameter {name!r} looks like a secret; put it into an environment variable (OPENAI_API_KEY, "
+            "WORKBENCH_JUDGE_API_KEY, or one that the notebook reads by os.environ): parameters are stored in every output"
+        )
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     for key, item in inner:
         refuse_secrets(f"{name}.{key}", item, place)

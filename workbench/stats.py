@@ -9,6 +9,7 @@ bootstrap with Rademacher weights (max-T; Westfall and Young 1993; Cameron, Gelb
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,10 +46,18 @@ NOTHING = Interval(math.nan, math.nan, math.nan, 0, 0)  # of no question at all
 
 def cluster_sums(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Sum the deviations from the mean within each cluster: values (n,) or (n, m) give sums (G,) or (G, m), and the cluster sizes (G,)."""
-    _, labels, sizes = np.unique([str(cluster) for cluster in clusters], return_inverse=True, return_counts=True)
+    labels, sizes = _numbered(tuple(map(str, clusters)))
     sums = np.zeros((len(sizes), *values.shape[1:]))
     np.add.at(sums, labels, values - values.mean(axis=0))
     return sums, sizes
+
+
+@functools.lru_cache(maxsize=64)
+def _numbered(clusters: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the cluster of each question (n,) and the cluster sizes (G,); thousands of candidates ask the same questions."""
+    _, labels, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    labels.flags.writeable = sizes.flags.writeable = False
+    return labels, sizes
 
 
 def standard_error(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -70,14 +79,31 @@ def mean_interval(values: Sequence[float], clusters: Sequence[str], confidence: 
     """
     sample = _sample(values, clusters)
     sums, sizes = cluster_sums(sample, clusters)
-    mean, n, groups = float(sample.mean()), len(sample), len(sizes)
-    if groups < 2:
-        return Interval(mean, math.nan, math.nan, n, groups)
+    mean, n = float(sample.mean()), len(sample)
+    if len(sizes) < 2:
+        return Interval(mean, math.nan, math.nan, n, len(sizes))
     error, freedom = float(standard_error(sums, sizes)), degrees_of_freedom(sizes)
-    quantile = _t_quantile(confidence, freedom)
+    share = bool(sample.min() >= 0 and sample.max() <= 1)
+    return _of_mean(mean, error, share, n, len(sizes), freedom, _t_quantile(confidence, freedom))
+
+
+def mean_intervals(samples: np.ndarray, clusters: Sequence[str]) -> list[Interval]:
+    """Return `mean_interval` at 95 % of each of many samples (m, n) of the same questions, up to rounding."""
+    columns = _sample(np.asarray(samples, dtype=float).T, clusters)
+    sums, sizes = cluster_sums(columns, clusters)
+    means, n, groups = columns.mean(axis=0).tolist(), len(columns), len(sizes)
+    if groups < 2:
+        return [Interval(mean, math.nan, math.nan, n, groups) for mean in means]
+    errors, freedom = standard_error(sums, sizes).tolist(), degrees_of_freedom(sizes)
+    quantile, shares = _t_quantile(0.95, freedom), ((columns >= 0) & (columns <= 1)).all(axis=0).tolist()
+    return [_of_mean(mean, error, share, n, groups, freedom, quantile) for mean, error, share in zip(means, errors, shares, strict=True)]
+
+
+def _of_mean(mean: float, error: float, share: bool, n: int, groups: int, freedom: float, quantile: float) -> Interval:
+    """Return the interval of a mean; `share` tells that all values lie between 0 and 1."""
     if error <= STILL:
         low, high = _still(mean, groups, quantile, floor=0.0)
-    elif sample.min() >= 0 and sample.max() <= 1:
+    elif share:
         low, high = _wilson(mean, mean * (1 - mean) / error**2, quantile)
     else:
         low, high = mean - quantile * error, mean + quantile * error
@@ -127,11 +153,19 @@ def max_t(differences: np.ndarray, clusters: Sequence[str], seed: int, confidenc
 def _paired(differences: np.ndarray, clusters: Sequence[str], confidence: float, seed: int, draws: int) -> list[Interval]:
     """Return the interval of each column of differences (n, m): each by itself with 0 draws, all together with more."""
     sums, sizes = cluster_sums(differences, clusters)
-    means, n, groups = differences.mean(axis=0).tolist(), len(differences), len(sizes)
+    highest = np.zeros(0)
+    if draws and len(sizes) > 1:
+        highest = _largest_t(sums[:, standard_error(sums, sizes) > STILL], sizes, seed, draws)
+    return bounded(differences, clusters, confidence, highest)
+
+
+def bounded(differences: np.ndarray, clusters: Sequence[str], confidence: float, highest: np.ndarray) -> list[Interval]:
+    """Return the interval of each column of differences (n, m), simultaneous given the largest t statistic of each draw, else by itself."""
+    sums, sizes = cluster_sums(differences, clusters)
+    means, n, groups, draws = differences.mean(axis=0).tolist(), len(differences), len(sizes), len(highest)
     if groups < 2:
         return [Interval(mean, math.nan, math.nan, n, groups) for mean in means]
     errors, freedom = standard_error(sums, sizes), degrees_of_freedom(sizes)
-    highest = _largest_t(sums[:, errors > STILL], sizes, seed, draws)
     critical = _t_quantile(confidence, freedom)
     if draws:
         critical = max(critical, float(np.quantile(highest, confidence, method="higher")))

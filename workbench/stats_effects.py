@@ -73,7 +73,8 @@ def _follows(designs: Sequence[Design], name: str, other: str) -> bool:
 
 def contrasts(table: np.ndarray, pairs: Sequence[Sequence[tuple[int, int]]]) -> np.ndarray:
     """Return for each list of column pairs the mean of their differences, question by question: (n, m) gives (n, len(pairs))."""
-    return np.stack([np.mean([table[:, left] - table[:, right] for left, right in among], axis=0) for among in pairs], axis=1)
+    columns = table.T
+    return np.stack([(columns[left] - columns[right]).mean(axis=0) for left, right in (np.array(among).T for among in pairs)], axis=1)
 
 
 def reversed_blocks(intervals: Sequence[stats.Interval]) -> bool:

@@ -1,64 +1,56 @@
-"""Run a notebook by papermill for every point of a sweep: all points checked first, each run resumable, the leaderboard last."""
+"""Run a sweep: claim each point in the ledger, have it executed, and write the leaderboard, the winner and the report last."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import os
-import re
 import shlex
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from workbench import data, models, registry, report, report_costs, report_files, report_parts, storage
+from workbench import report, report_files, report_parts, storage
 from workbench.datatypes import WorkbenchError
+from workbench.engine_limits import Limits
 from workbench.evaluation import RunResult, load_results
-from workbench.experiment_build import check_parts, resolve
-from workbench.experiment_data import NONE, Prepared, corpus_language
-from workbench.notebook import check_parameters, code_fingerprint, declared_parameters, settings_of
-from workbench.pipeline_rules import load_rules
-from workbench.prompting import load_prompt, locate
+from workbench.executors import Executor, Outcome, Task
+from workbench.ledger import BEAT, Entry, Ledger
 from workbench.report_winner import Decision
-from workbench.settings import Settings, parse_settings
-from workbench.sweep_run import execute
-from workbench.tokens import SimpleTokenizer
+from workbench.sweep_executors import make_executor
+from workbench.sweep_spec import Point, SweepSpec, load_spec, plan
 
-SUFFIX = ".sweep.yaml"
-LOCAL_PARTS = ("st", "onnx", "cross-encoder", "hf")  # those that run a model of the store or a folder
-NO_EFFECT_ON_NUMBERS = re.compile(r"(report|widgets|fonts|cli|sweep|bootstrap|__main__|__init__|notebook)")
+LEFTOVER_SECONDS = 86_400  # of a killed run's temporary folder
 
 
-class SweepSpec(BaseModel):
-    """Describe a sweep: fixed parameters, and lists of values whose every combination is one papermill run."""
+class Progress(Protocol):
+    """Watch a sweep; every method is called in the thread that runs it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    def planned(self, done: int, total: int) -> None: ...
 
-    notebook: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]
-    fixed: dict[str, Any] = Field(default_factory=dict)
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    baseline: dict[str, Any] = Field(default_factory=dict)  # settings that name the candidate others are compared with
-    prices: dict[str, Any] = Field(default_factory=dict)  # of one unit of a cost, for each question: report_costs.PRICED
+    def began(self, task: Task) -> None: ...
+
+    def ended(self, outcome: Outcome, done: int, left: float | None) -> None:
+        """Take an outcome, how many points are done by now, and an estimate of the seconds left (None: unknown)."""
+
+    def say(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class Point:
-    """Hold one run to be: its full parameters, what varies, its id and its folder."""
+class Silent:
+    """Tell nobody."""
 
-    parameters: Mapping[str, Any]
-    varied: Mapping[str, Any]
-    run_id: str
-    folder: Path
+    def planned(self, done: int, total: int) -> None: ...
 
-    @property
-    def label(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self.varied.items()) or "the one run"
+    def began(self, task: Task) -> None: ...
+
+    def ended(self, outcome: Outcome, done: int, left: float | None) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
 
 @dataclass
@@ -66,158 +58,189 @@ class SweepReport:
     """Hold what a sweep did."""
 
     folder: Path
+    points: Sequence[Point] = ()
     results: list[RunResult] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    failed: list[Entry] = field(default_factory=list)  # and lost
     baselines: dict[str, str] = field(default_factory=dict)  # config ids by data set
     decisions: dict[str, Decision] = field(default_factory=dict)  # by data set
     winners: list[Path] = field(default_factory=list)  # settings files of the configurations chosen
     executed: int = 0
     skipped: int = 0
+    interrupted: bool = False
 
 
-def load_spec(path: Path) -> SweepSpec:
-    """Read a sweep spec; raise WorkbenchError naming the field that is wrong."""
-    record = storage.read_yaml(path)
-    if not isinstance(record, dict):
-        raise WorkbenchError(f"{path} must be a mapping with 'notebook', 'fixed' and 'grid'")
-    for name in record:
-        if name not in SweepSpec.model_fields:
-            raise registry.unknown(f"field in {path.name}:", str(name), SweepSpec.model_fields)
-    try:
-        spec = SweepSpec(**record)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        raise WorkbenchError(f"{path}: {problems}") from None
-    for name in spec.baseline:
-        if name not in Settings.model_fields:
-            raise registry.unknown(f"setting in {path.name}, baseline:", name, Settings.model_fields)
-    try:
-        report_costs.check_prices(spec.prices)
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{path.name}: {error}") from None
-    return spec
+SILENT = Silent()
 
 
-def plan(path: Path) -> tuple[Path, list[Point]]:
-    """Return the output folder and every point of a sweep, checked against the notebook, the settings and the data; start nothing.
+def run_sweep(
+    path: Path,
+    progress: Progress = SILENT,
+    *,
+    jobs: int = 1,
+    executor: str = "auto",
+    kernels: str = "auto",
+    fresh: bool = False,
+    retry: bool = False,
+) -> SweepReport:
+    """Run what is not done yet, then write leaderboard.csv, timings.csv, winner.yaml and the report (HTML, Markdown, JSON).
 
-    Relative paths in the spec count from the project's folder. Raise WorkbenchError for the first point that could not run, or when two
-    points are the same.
+    A failing run is recorded and the others go on; it is not tried again before its inputs change, or `retry`. What the infrastructure
+    ended (a killed kernel, a full disk) is tried again. `fresh` runs everything again; a result is replaced only by a new good one.
+    Another process may run the same sweep: each point is run by one of them, and both report all. An interrupt ends the sweep when the
+    runs under way are done, a second one ends them. A data set on which nothing can be chosen, or the audit of a candidate failed, has no
+    winner, and `progress` is told why.
     """
     spec = load_spec(path)
-    root = storage.home(path.parent)
-    notebook = root / "notebooks" / f"{spec.notebook}.ipynb"
-    if not notebook.is_file():
-        raise registry.unknown("notebook", spec.notebook, [file.stem for file in (root / "notebooks").glob("*.ipynb")])
-    declared = declared_parameters(notebook)
-    twice = sorted(set(spec.fixed) & set(spec.grid))
-    if twice:
-        raise WorkbenchError(f"{path.name}: {', '.join(twice)} stands in both 'fixed' and 'grid'")
-    folder = root / "outputs" / path.name.removesuffix(SUFFIX).removesuffix(".yaml")
-    if re.search("[{}]", str(folder)):
-        raise WorkbenchError(f"{folder}: papermill takes braces in a path for parameters; rename the folder or the spec")
-    code = [code_fingerprint(notebook), package_fingerprint()]
-    points: dict[str, Point] = {}
-    prepared: dict[str, Prepared] = {}
-    for values in itertools.product(*spec.grid.values()):
-        varied = dict(zip(spec.grid, values, strict=True))
-        parameters = check_parameters(declared, {**spec.fixed, **varied}, path.name)
-        with contextlib.chdir(root):  # as the kernels will
-            inputs = [_input_fingerprints(settings, prepared) for settings in settings_of(parameters)]
-        run_id = storage.fingerprint([code, parameters, inputs])[:12]
-        if run_id in points:
-            raise WorkbenchError(f"{path.name}: the point {varied} stands twice in the grid")
-        slug = re.sub(r"[^\w.-]+", "-", "-".join(str(value) for value in values).rpartition("/")[2]).strip("-.")[:60]
-        points[run_id] = Point(parameters, varied, run_id, folder / "runs" / (f"{slug}-{run_id}" if slug else run_id))
-    return folder, list(points.values())
-
-
-def _input_fingerprints(values: Mapping[str, Any], known: dict[str, Prepared]) -> list[str]:
-    """Check one configuration as its run will, and return the fingerprints of its data and models."""
-    settings = parse_settings(values)
-    check_parts(settings)
-    if settings.dataset not in known:
-        dataset = data.load(settings.dataset)
-        known[settings.dataset] = Prepared(dataset, dataset, (), (), {}, None, corpus_language(dataset))
-    settings = resolve(settings, known[settings.dataset])
-    parts = [registry.split_spec(spec) for spec in (settings.embedder, settings.reranker, settings.generator)]
-    names = [model or "" for part, model in parts if part in LOCAL_PARTS]
-    names += [settings.tokenizer] * (settings.tokenizer != SimpleTokenizer.name)
-    prints = [known[settings.dataset].dataset.fingerprint, *(models.resolve(name).fingerprint for name in names)]
-    if any(part == "openai" for part, _ in (*parts, registry.split_spec(settings.judge))):
-        prints += [os.environ.get(name, "") for name in ("OPENAI_BASE_URL", "WORKBENCH_JUDGE_BASE_URL")]
-    if labels := settings.options.get("judge", {}).get("labels"):
-        prints.append(storage.sha256_file(Path(labels)))
-    if settings.generator != NONE:
-        prints.append(load_prompt(settings.prompt, known[settings.dataset].language).fingerprint)
-    if settings.rules:
-        prints.append(storage.fingerprint([rule.model_dump() for rule in load_rules(locate(settings.rules, "rules"))]))
-    return prints
-
-
-def package_fingerprint() -> str:
-    """Return the sha256 of the modules that decide numbers: an edited metric makes old results stale, an edited report does not."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if not NO_EFFECT_ON_NUMBERS.match(path.stem):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def run_sweep(path: Path, *, fresh: bool = False, say: Callable[[str], None] = print) -> SweepReport:
-    """Run what is not done yet, one run after the other, then write leaderboard.csv, timings.csv, winner.yaml and the report.
-
-    The report is written as HTML, Markdown and JSON.
-    A failing run is recorded and the others go on. `fresh` runs everything again; a result is replaced only by a new good one. A data set
-    on which nothing can be chosen, or the audit of a candidate failed, has no winner, and `say` is told why.
-    """
     folder, points = plan(path)
-    spec = load_spec(path)
-    outcome = SweepReport(folder)
-    notebook = storage.home(path.parent) / "notebooks" / f"{spec.notebook}.ipynb"
-    _sweep_leftovers(folder / "runs")
-    start = time.monotonic()
-    for number, point in enumerate(points, start=1):
-        results = None if fresh else finished(point)
-        if results is None:
-            began = time.monotonic()
-            error = execute(notebook, point.folder, point.run_id, point.parameters)
-            results = finished(point) if not error else None
-            if not error and results is None:
-                error = "the notebook ended without a complete result file"
-            outcome.executed += 1
-            left = (time.monotonic() - start) / outcome.executed * (len(points) - number)
-            state = "failed" if error else "ok"
-            eta = f", about {left:.0f} s left" if number < len(points) else ""
-            say(f"[{number}/{len(points)}] {point.label}: {state} in {time.monotonic() - began:.1f} s{eta}")
-            if error:
-                say(f"    {error.strip().splitlines()[-1]}")
-                outcome.failed.append({"point": point.label, "error": error})
-        else:
-            outcome.skipped += 1
-            say(f"[{number}/{len(points)}] {point.label}: done before")
-        outcome.results += results or []
-    unique = {(result.config_id, result.settings.seed): result for result in outcome.results}
-    outcome.results = list(unique.values())
-    if outcome.results:
-        groups = report.by_dataset(outcome.results)
-        for name, results in groups.items():
-            try:
-                outcome.baselines[name] = report.find_baseline(results, spec.baseline)
-            except WorkbenchError as problem:  # its run failed, say; the others still count
-                say(f"{name}: {problem}; differences are to the first result instead")
-        title, command = folder.name.replace("_", " "), f"workbench sweep {shlex.quote(_from_root(path))}"
-        record = report_parts.gather(outcome.results, title, command, outcome.baselines, outcome.failed, spec.prices)
-        outcome.decisions = {part.name: part.decision for part in record.parts if part.decision}
-        for part in record.parts:
-            if part.decision is None:
-                say(f"{part.name}: no winner: {part.problem}")
-        outcome.winners = report_files.write_winners(folder, outcome.decisions, folder.name, alone=len(groups) == 1)
-        report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
-        report_files.write_timings(folder / "timings.csv", outcome.results)
-        storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in points if finished(point)]})
-        report_files.write_report(folder, record)
+    outcome = SweepReport(folder, points)
+    _remove_leftovers(folder / "runs")
+    with contextlib.closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        ready = _settle(ledger, points)
+        if fresh or retry:
+            ledger.requeue([point.run_id for point in points], ["ok", "failed", "lost"] if fresh else ["failed", "lost"])
+            ready = [] if fresh else ready
+        outcome.skipped = len(ready)
+        progress.planned(len(ready), len(points))
+        todo = {point.run_id: point for point in points if point.run_id not in ready}
+        if todo:
+            notebook = storage.home(path.parent) / "notebooks" / f"{spec.notebook}.ipynb"
+            engine = make_executor(spec.engine if spec.engine == "direct" else executor, jobs, kernels, progress.say)
+            _execute(ledger, engine, notebook, todo, outcome, progress)
+        outcome.failed = [entry for entry in ledger.entries([point.run_id for point in points]) if entry.state in ("failed", "lost")]
+    if not outcome.interrupted:
+        _conclude(path, spec, outcome, progress.say)
     return outcome
+
+
+def _settle(ledger: Ledger, points: Sequence[Point]) -> Collection[str]:
+    """Make the ledger agree with the files, which are the truth for values, and return the ids of the runs that are done."""
+    ledger.add((point.run_id, point.label) for point in points)
+    sums = {point.run_id: sha256 for point in points if (sha256 := checked(point))}
+    known = {entry.run_id: entry for entry in ledger.entries([point.run_id for point in points])}
+    ledger.requeue([name for name, entry in known.items() if entry.state == "ok" and name not in sums], ["ok"])
+    adopted = [name for name in sums if known[name].state != "ok"]
+    ledger.requeue(adopted, ["failed", "lost"])
+    if adopted:
+        ledger.ok_many((name, sums[name], 0.0) for name in ledger.claim_many(adopted, len(adopted)))
+    return sums
+
+
+def _execute(ledger: Ledger, engine: Executor, notebook: Path, todo: Mapping[str, Point], outcome: SweepReport, progress: Progress) -> None:
+    """Have everything executed that can be claimed, and wait for what other processes run."""
+    began, ending = time.monotonic(), threading.Event()
+    claimed: deque[str] = deque()  # and not begun
+    running: set[str] = set()
+    done = outcome.skipped
+
+    def tasks() -> Iterator[Task | None]:
+        while not ending.is_set():
+            claimed.extend([] if claimed else ledger.claim_many(list(todo), engine.claims))
+            if claimed:
+                point = todo[claimed.popleft()]
+                running.add(point.run_id)
+                limits = Limits(**point.limits.model_dump())
+                task = Task(point.run_id, point.label, notebook, point.folder, point.parameters, limits)
+                progress.began(task)
+                yield task
+            elif any(entry.state in ("queued", "running") for entry in ledger.entries(todo)):
+                yield None  # somebody runs it, here or elsewhere, and may not finish it
+            else:
+                return
+
+    with _interruptible(engine, ending, progress.say), _heartbeat(ledger):
+        try:
+            for ended in engine.run(tasks()):
+                running.discard(ended.task.run_id)
+                final = _record(ledger, ended)
+                done += final
+                outcome.executed += final
+                left = (time.monotonic() - began) / outcome.executed * (outcome.skipped + len(todo) - done) if outcome.executed else None
+                progress.ended(ended, done, left)
+        finally:
+            for run_id in (*claimed, *running):
+                ledger.release(run_id)
+    outcome.interrupted = ending.is_set()
+
+
+def _record(ledger: Ledger, outcome: Outcome) -> bool:
+    """Write how a run ended, its files are in place already; tell whether it will not be tried again by itself."""
+    task, ended = outcome.task, outcome.ended
+    if ended.state == "ok":
+        ledger.ok(task.run_id, storage.sha256_file(task.target / "result.json"), ended.seconds)
+    elif ended.kind == "interrupted":
+        ledger.release(task.run_id)
+    else:
+        (ledger.fail if ended.state == "failed" else ledger.lose)(task.run_id, ended.kind, ended.error, ended.seconds)
+    return ended.state != "lost"
+
+
+@contextlib.contextmanager
+def _heartbeat(ledger: Ledger) -> Iterator[None]:
+    """Keep the leases of this process alive."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            ledger.beat()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _interruptible(engine: Executor, ending: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
+    """Let the first interrupt end the sweep after the runs under way, the second one end these too; outside the main thread do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: object) -> None:
+        if ending.is_set():
+            engine.stop()
+        else:
+            ending.set()
+            say("stopping when the runs under way are done; interrupt again to end them now")
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _conclude(path: Path, spec: SweepSpec, outcome: SweepReport, say: Callable[[str], None]) -> None:
+    """Write what the sweep found."""
+    folder = outcome.folder
+    failed = {entry.run_id for entry in outcome.failed}  # one of these may have an older result
+    found = {point.run_id: results for point in outcome.points if point.run_id not in failed and (results := finished(point))}
+    unique = {(result.config_id, result.settings.seed): result for result in itertools.chain(*found.values())}
+    outcome.results = list(unique.values())
+    if not outcome.results:
+        return
+    groups = report.by_dataset(outcome.results)
+    for name, results in groups.items():
+        try:
+            outcome.baselines[name] = report.find_baseline(results, spec.baseline)
+        except WorkbenchError as problem:  # its run failed, say; the others still count
+            say(f"{name}: {problem}; differences are to the first result instead")
+    title, command = folder.name.replace("_", " "), f"workbench sweep {shlex.quote(_from_root(path))}"
+    errors = [{"point": entry.label, "error": entry.error} for entry in outcome.failed]
+    record = report_parts.gather(outcome.results, title, command, outcome.baselines, errors, spec.prices)
+    outcome.decisions = {part.name: part.decision for part in record.parts if part.decision}
+    for part in record.parts:
+        if part.decision is None:
+            say(f"{part.name}: no winner: {part.problem}")
+    outcome.winners = report_files.write_winners(folder, outcome.decisions, folder.name, alone=len(groups) == 1)
+    report_files.write_leaderboard(folder / "leaderboard.csv", outcome.results)
+    report_files.write_timings(folder / "timings.csv", outcome.results)
+    storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in outcome.points if point.run_id in found]})
+    report_files.write_report(folder, record)
 
 
 def _from_root(path: Path) -> str:
@@ -225,20 +248,27 @@ def _from_root(path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def finished(point: Point) -> list[RunResult] | None:
-    """Return the results of a run that ended well, else None: only our own record and an unchanged result file count (PM1)."""
+def checked(point: Point) -> str:
+    """Return the sha256 of the result of a run that ended well, else "": only our own record and an unchanged file count (PM1)."""
     result = point.folder / "result.json"
     try:
         record = storage.read_json(point.folder / "record.json")
-        if not isinstance(record, dict) or record.get("run_id") != point.run_id or record.get("result") != storage.sha256_file(result):
-            return None
-        return load_results(result)
+        sha256 = storage.sha256_file(result)
+    except (WorkbenchError, FileNotFoundError):
+        return ""
+    return sha256 if isinstance(record, dict) and record.get("run_id") == point.run_id and record.get("result") == sha256 else ""
+
+
+def finished(point: Point) -> list[RunResult] | None:
+    """Return the results of a run that ended well, else None."""
+    try:
+        return load_results(point.folder / "result.json") if checked(point) else None
     except (WorkbenchError, FileNotFoundError):
         return None
 
 
-def _sweep_leftovers(runs: Path) -> None:
+def _remove_leftovers(runs: Path) -> None:
     """Remove the temporary folders of killed runs that are more than a day old."""
     for leftover in runs.glob(".run-*"):
-        if time.time() - leftover.stat().st_mtime > 86400:
+        if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)

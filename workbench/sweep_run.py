@@ -1,44 +1,73 @@
-"""Execute one papermill run: in a temporary folder, with its own environment, put in place only when it succeeded."""
+"""Execute one run of a sweep: in a temporary folder, put in place only when it is complete."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench import storage
 from workbench.datatypes import WorkbenchError
+from workbench.engine import NOTHING, run_notebook
+from workbench.engine_limits import Ended, Limits
+from workbench.engine_tidy import cleaned, cleaner, plain
 from workbench.evaluation import load_results
-from workbench.notebook import code_cells
-from workbench.settings import SECRET_NAME
 
-SOCKET_PATH_LIMIT = 103  # bytes of a Unix socket's path: 107 on Linux, 103 on macOS
-SHORTEST_SECRET = 8  # characters
-OUTPUT_LIMIT = 1_000_000  # characters of stored output of one cell
+if TYPE_CHECKING:
+    from workbench.engine_kernels import KernelSource
 
 
-def execute(notebook: Path, target: Path, run_id: str, parameters: Mapping[str, Any]) -> str:
-    """Run a notebook and put its folder at `target` when it succeeded; return "" or the error text.
+def execute(
+    notebook: Path,
+    target: Path,
+    run_id: str,
+    parameters: Mapping[str, Any],
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    environment: Mapping[str, str] = NOTHING,
+    kernels: KernelSource | None = None,
+    stop: threading.Event | None = None,
+) -> Ended:
+    """Run a notebook and put its folder at `target` when it is complete; return how it ended.
 
-    The folder then holds notebook.ipynb, result.json and record.json. What failed goes to failed/ beside runs/; `target` stays as it was.
+    The folder then holds notebook.ipynb, result.json and record.json. What failed goes to failed/ beside runs/; `target` stays as it was,
+    and of a run that was interrupted nothing stays. Raises OSError when a file cannot be written. See run_notebook for the rest.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".run-", dir=target.parent))
+    home = storage.home(folder)
     failed = target.parent.parent / "failed" / target.name
+    variables = {
+        "WORKBENCH_RUN_DIR": str(folder),
+        "WORKBENCH_HEADLESS": "1",  # nobody watches
+        "WORKBENCH_HOME": str(home),
+        **environment,
+    }
     try:
-        error = _papermill(notebook, folder, parameters) or _incomplete(folder)
-        if error:
+        ended = run_notebook(
+            notebook, folder / "notebook.ipynb", parameters, environment=variables, folder=home, limits=limits, kernels=kernels, stop=stop
+        )
+        problem = "" if ended.kind else _incomplete(folder)
+        if problem:
+            ended = dataclasses.replace(ended, state="failed", kind="incomplete", error=problem)
+        if ended.kind == "interrupted":
+            return ended
+        if ended.kind:
             shutil.rmtree(failed, ignore_errors=True)
             failed.parent.mkdir(exist_ok=True)
             os.replace(folder, failed)
-            return error
-        record = {"run_id": run_id, "parameters": dict(parameters), "result": storage.sha256_file(folder / "result.json")}
+            return ended
+        record = {
+            "run_id": run_id,
+            "parameters": cleaned(parameters, cleaner(folder, variables)),
+            "result": storage.sha256_file(folder / "result.json"),
+            "threads": variables.get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")),  # of each library (KS8)
+        }
         storage.write_json(folder / "record.json", record)
         shutil.rmtree(failed, ignore_errors=True)  # it failed before, it does not now
         old = Path(f"{folder}.old")
@@ -46,112 +75,17 @@ def execute(notebook: Path, target: Path, run_id: str, parameters: Mapping[str, 
             os.replace(target, old)
         os.replace(folder, target)
         shutil.rmtree(old, ignore_errors=True)
-        return ""
+        return ended
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _papermill(notebook: Path, folder: Path, parameters: Mapping[str, Any]) -> str:
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] - two seconds of grammars that nothing here needs (KS1)
-    import papermill
-    from papermill.exceptions import PapermillException
-
-    output = folder / "notebook.ipynb"
-    error = ""
-    with _environment(folder), _transport() as transport:
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(output),
-                parameters=dict(parameters),
-                progress_bar=False,
-                log_output=False,
-                start_timeout=120,
-                iopub_timeout=60,
-                request_save_on_cell_execute=False,
-                autosave_cell_every=0,
-                shutdown_kernel="immediate",
-                kernel_name="python3",
-                language="python",
-                resources={"metadata": {"path": str(storage.home(folder))}},
-                **transport,
-            )
-        except (PapermillException, RuntimeError, TimeoutError) as problem:  # DeadKernelError is a RuntimeError
-            error = _plain(str(problem).strip() or type(problem).__name__, folder)
-    if output.is_file() and output.stat().st_size:
-        _tidy(output, folder)
-    return error
-
-
-def _tidy(output: Path, folder: Path) -> None:
-    """Take local paths, secrets, widget states (PM21) and floods of text out of an executed notebook."""
-    import nbformat
-
-    record = nbformat.read(output, as_version=4)
-    for name in ("input_path", "output_path"):
-        record.metadata.get("papermill", {}).pop(name, None)
-    record.metadata.pop("widgets", None)
-    for cell in record.cells:
-        for item in cell.get("outputs", []):
-            if len(item.get("text", "")) > OUTPUT_LIMIT:
-                item["text"] = item["text"][:OUTPUT_LIMIT] + "\n… cut"
-    storage.write_text(output, _plain(nbformat.writes(record), folder))
-
-
-def _plain(text: str, folder: Path) -> str:
-    """Take this machine's folders (SC2) and the secrets of the environment (SC1) out of a text."""
-    for path, name in ((folder, "."), (storage.home(folder), "."), (Path(sys.prefix), ".venv"), (Path.home(), "~")):
-        if path.parent != path:  # in some containers the home folder is /
-            text = text.replace(str(path), name)
-    for name, value in os.environ.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, f"[{name}]")
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-@contextmanager
-def _transport() -> Iterator[dict[str, Any]]:
-    """Give the kernel Unix sockets in a folder of its own where they exist: no port collides, nothing listens on the network (KS4)."""
-    from traitlets.config import Config
-
-    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
-        short = len(os.fsencode(f"{sockets}/s-1")) <= SOCKET_PATH_LIMIT
-        yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/s"}})} if os.name != "nt" and short else {}
-
-
-@contextmanager
-def _environment(folder: Path) -> Iterator[None]:
-    """Tell the kernel where to write and that nobody watches."""
-    changes = {
-        "WORKBENCH_RUN_DIR": str(folder),
-        "WORKBENCH_HEADLESS": "1",
-        "WORKBENCH_HOME": str(storage.home(folder)),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _incomplete(folder: Path) -> str:
-    """Say why a notebook that papermill calls done is no success (PM2): a code cell ended early or never ran, or results are missing."""
-    cells = code_cells(folder / "notebook.ipynb")
-    raised = [item.get("ename") for cell in cells for item in cell.get("outputs", []) if item.get("output_type") == "error"]
-    never = [cell for cell in cells if cell.get("execution_count") is None]
-    if raised or never:
-        return f"{raised[0] if raised else 'nothing'} was raised and {len(never)} code cells never ran (sys.exit in a cell?)"
+    """Say why a notebook that ran to its end is no success (PM2): its results are missing or not whole."""
     try:
         for result in load_results(folder / "result.json"):
             if result.example_ids and not result.interval(result.settings.primary).n:
                 raise WorkbenchError(f"{result.config_id} has no {result.settings.primary} for any of its questions")
     except WorkbenchError as problem:
-        return _plain(f"the notebook ended without complete results (save_results): {problem}", folder)
+        return plain(f"the notebook ended without complete results (save_results): {problem}", cleaner(folder, {}))
     return ""

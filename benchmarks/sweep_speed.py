@@ -1,0 +1,109 @@
+"""Measure what a sweep costs beside its work: 24 cached points against a shell loop of papermill, 24 new ones on two workers, none at all.
+
+Everything is measured side by side in one run, in a new project folder with its own cache; ratios count, seconds depend on the machine.
+The notebook is 01_chunk_sizing on the English demo: 6 chunk sizes x 2 chunkers x 2 retrievers, vectors by all-MiniLM-L6-v2.
+
+    python benchmarks/sweep_speed.py --loop 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEC = {
+    "notebook": "01_chunk_sizing",
+    "fixed": {"dataset": "demo-en", "chunk_sizes": [64, 96, 128, 192, 256, 384], "baseline": 64, "answers": 1},
+    "fan_out": "chunk_sizes",
+    "grid": {"chunker": ["recursive", "sentence"], "retriever": ["dense", "hybrid"]},
+}
+
+
+def project(folder: Path) -> Path:
+    """Make a project with the notebooks and the sweep."""
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "params").mkdir()
+    (folder / "params/speed.sweep.yaml").write_text(yaml.safe_dump(SPEC))
+    return folder
+
+
+def sweep(folder: Path, *options: str) -> tuple[float, str]:
+    """Run the sweep; return its seconds and what it said."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "workbench", "sweep", "params/speed.sweep.yaml", *options]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return time.perf_counter() - began, done.stdout
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a project: its own cache, a small thread pool that does not spin."""
+    variables = {**os.environ, "WORKBENCH_HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE", "WORKBENCH_HEADLESS": "1"}
+    variables.pop("WORKBENCH_CACHE", None)
+    return variables
+
+
+def run_seconds(folder: Path) -> list[float]:
+    """Return the seconds that each run computed, by its own timings: without kernel start and imports."""
+    found = []
+    for file in sorted((folder / "outputs/speed/runs").glob("*/result.json")):
+        results = json.loads(file.read_text(encoding="utf-8"))["results"]
+        found.append(sum(sum(result["timings"].values()) for result in results))
+    return found
+
+
+def loop(folder: Path, points: int) -> float:
+    """Run points by the papermill command, one process each, as a shell loop does; return seconds a point."""
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "outputs/speed/runs").glob("*/record.json"))]
+    began = time.perf_counter()
+    for record in records[:points]:
+        file = folder / "loop.yaml"
+        file.write_text(yaml.safe_dump(record["parameters"]))
+        command = [sys.executable, "-m", "papermill", str(folder / "notebooks/01_chunk_sizing.ipynb"), str(folder / "loop.ipynb")]
+        command += ["-f", str(file), "--no-progress-bar", "--cwd", str(folder)]
+        subprocess.run(command, cwd=folder, env=environment(folder), check=True, capture_output=True)
+    return (time.perf_counter() - began) / points
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loop", type=int, default=24, help="points of the shell loop; its time is scaled to all")
+    parser.add_argument("--repetitions", type=int, default=3)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = project(Path(temporary))
+        alone, _ = sweep(folder, "--jobs", "1", "--kernels", "fresh")
+        work = sum(run_seconds(folder))
+        other = project(Path(temporary, "other"))
+        both, _ = sweep(other, "--jobs", "2")
+        points = len(run_seconds(folder))
+        print(f"{points} new points: one job {alone:.1f} s, of which {work:.1f} s is work; two jobs {both:.1f} s")
+        print(f"  two jobs / (work / 2): {both / (work / 2):.2f}; kernels and imports of one job: {(alone - work) / points:.2f} s a point")
+        cached = {}
+        for kind in ("warm", "fresh"):
+            cached[kind] = statistics.median(
+                sweep(folder, "--fresh", "--jobs", "2", "--kernels", kind)[0] for _ in range(chosen.repetitions)
+            )
+        shell = loop(folder, min(chosen.loop, points)) * points
+        print(f"{points} cached points: shell loop of papermill {shell:.1f} s")
+        for kind, seconds in cached.items():
+            print(f"  {kind} kernels, two jobs: {seconds:.1f} s, {shell / seconds:.1f} times faster")
+        again = statistics.median(sweep(folder)[0] for _ in range(chosen.repetitions))
+        print(f"nothing to do: {again:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Evaluate the settings of a sweep's points in this process, without a notebook: for grids of thousands of points."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from workbench.datatypes import WorkbenchError
+from workbench.engine_limits import Ended
+from workbench.engine_tidy import cleaner, plain
+from workbench.evaluation import save_results
+from workbench.executors import END, POLL_SECONDS, Outcome, Task
+from workbench.experiment import Runner
+from workbench.notebook import settings_of
+from workbench.settings import parse_settings
+from workbench.sweep_run import put_in_place
+
+
+class Direct:
+    """Evaluate one task after the other in the calling thread; neighbours share data, models and what was retrieved.
+
+    A WorkbenchError fails its task; any other exception is a fault of the workbench and ends the sweep.
+    """
+
+    workers = 1
+    claims = 64  # tasks that are claimed at once
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+
+    def run(self, tasks: Iterator[Task | None]) -> Iterator[Outcome]:
+        """Yield the outcome of each task."""
+        with closing(Runner()) as runner:
+            while not self._stopped.is_set() and (task := next(tasks, END)) is not END:
+                if task is None:
+                    self._stopped.wait(POLL_SECONDS)
+                else:
+                    yield Outcome(task, _evaluate(task, runner))
+
+    def stop(self) -> None:
+        """Begin no other task; the one under way is finished, since it cannot be taken apart."""
+        self._stopped.set()
+
+
+def _evaluate(task: Task, runner: Runner) -> Ended:
+    began = time.monotonic()
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".run-", dir=task.target.parent))
+    try:
+        results = {}
+        for values in settings_of(task.parameters):
+            resolved = runner.resolve(parse_settings(values))
+            if (resolved.config_id, resolved.seed) not in results:
+                results[resolved.config_id, resolved.seed] = runner.run(resolved)
+        save_results(folder / "result.json", list(results.values()))
+        put_in_place(folder, task.target, task.run_id, task.parameters)
+    except WorkbenchError as error:
+        return Ended("failed", "raised", plain(str(error), cleaner(folder, {})), time.monotonic() - began)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Ended("ok", seconds=time.monotonic() - began)

@@ -1,0 +1,56 @@
+"""Choose who executes a sweep: notebooks one by one, several at once, or the settings themselves in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from workbench import registry
+from workbench.datatypes import WorkbenchError
+from workbench.engine_limits import Ended
+from workbench.executors import EXECUTORS, Executor, Task
+
+if TYPE_CHECKING:
+    from workbench.engine_kernels import KernelSource
+
+KERNELS = ("auto", "warm", "fresh")
+PRELOADED = ("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display")
+
+
+def make_executor(name: str, jobs: int, kernels: str, say: Callable[[str], None]) -> Executor:
+    """Build an executor: auto (serial for one job, local for more), serial, local or direct; its kernels are auto, warm or fresh."""
+    if name == "direct":
+        from workbench.sweep_direct import Direct
+
+        if jobs != 1:
+            raise WorkbenchError(f"engine: direct evaluates in one process, not with {jobs} jobs; use engine: notebook")
+        return Direct()
+    if name not in ("auto", *EXECUTORS):
+        raise registry.unknown("executor", name, ["auto", *EXECUTORS])
+    if kernels not in KERNELS:
+        raise registry.unknown("kind of kernels", kernels, KERNELS)
+    chosen = EXECUTORS[name if name != "auto" else "serial" if jobs == 1 else "local"]
+    return chosen(_execute, partial(_source, kernels, say), jobs)
+
+
+def _execute(task: Task, environment: Mapping[str, str], kernels: KernelSource | None, stop: threading.Event) -> Ended:
+    from workbench.sweep_run import execute
+
+    return execute(
+        task.notebook,
+        task.target,
+        task.run_id,
+        task.parameters,
+        limits=task.limits,
+        environment=environment,
+        kernels=kernels,
+        stop=stop,
+    )
+
+
+def _source(kind: str, say: Callable[[str], None], workers: int) -> KernelSource:
+    from workbench.engine_kernels import kernel_source
+
+    return kernel_source(kind, ahead=workers, modules=PRELOADED, say=say)

@@ -1,0 +1,63 @@
+"""Say what a sweep will need before it runs: vectors and answers that the cache has or lacks, and time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from workbench.experiment import Runner
+from workbench.experiment_data import NONE
+from workbench.ledger import Ledger
+from workbench.notebook import settings_of
+from workbench.registry import split_spec
+from workbench.retrieval import DENSE_RETRIEVERS
+from workbench.settings import parse_settings
+from workbench.storage import canonical_json
+from workbench.sweep_spec import Point
+
+
+def forecast(folder: Path, points: Sequence[Point]) -> Mapping[str, Any]:
+    """Return sentences on what these points will need; loads no model, but reads and cuts the documents.
+
+    Controls that a notebook adds are not counted. Whether an answer is cached shows only when its passages are retrieved, so of answers
+    the number is an upper bound.
+    """
+    configurations, texts, known, answers = set(), 0, 0, 0
+    seen: set[str] = set()
+    with closing(Runner()) as runner:
+        for point in points:
+            for values in settings_of(point.parameters):
+                settings = runner.resolve(parse_settings(values))
+                if (settings.config_id, settings.seed) in configurations:
+                    continue
+                configurations.add((settings.config_id, settings.seed))
+                answers += (settings.answers or runner.questions(settings)) if settings.generator != NONE else 0
+                dense = split_spec(settings.retriever)[0] in DENSE_RETRIEVERS
+                same = settings.model_dump(include={"dataset", "chunker", "chunk_size", "chunk_overlap", "header", "embedder", "options"})
+                same = canonical_json(same)
+                if dense and same not in seen:
+                    seen.add(same)
+                    wanted, found = runner.cached_passages(settings)
+                    texts, known = texts + wanted, known + found
+    told: dict[str, Any] = {"configurations to evaluate": len(configurations)}
+    if texts:
+        told["passages to embed"] = f"{texts:,}, of which {known:,} are cached ({known / texts:.0%})"
+    if answers:
+        told["answers"] = f"{answers:,} at most; those that are cached cost nothing"
+    seconds = _seconds(folder)
+    told["time"] = (
+        f"about {seconds * len(points):.0f} s, from {seconds:.1f} s for a run before" if seconds else "unknown: no run was timed yet"
+    )
+    return told if points else {}
+
+
+def _seconds(folder: Path) -> float:
+    """Return the median seconds of this sweep's runs so far, 0 where none was timed."""
+    if not (folder / "ledger.sqlite").is_file():
+        return 0.0
+    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        timed = [entry.seconds for entry in ledger.entries() if entry.state == "ok" and entry.seconds]
+    return statistics.median(timed) if timed else 0.0

@@ -202,7 +202,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
         (["evaluate", "--chunksize", "8"], "No such option: --chunksize (Possible options: "),
         (["evaluate", "demo-en"], "unexpected extra argument"),
         (["evalaute"], "No such command 'evalaute'. Did you mean 'evaluate'?"),
-        (["sweep"], "Missing argument"),
+        (["sweep", "run"], "Missing argument"),
         (["data", "chekc"], "No such command 'chekc'. Did you mean 'check'?"),
         (["models", "show"], "Missing argument"),
         (["cache", "prune", "--days", "-1"], "Invalid value for '--days'"),

@@ -125,7 +125,7 @@ def test_help_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     commands = {line.split()[0]: line for line in out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert list(commands) == ["evaluate", "ask", "sweep", *ADDED, "demo", "test", "lab", "data", "models", "cache", "train"]
+    assert list(commands) == ["evaluate", "ask", *ADDED, "demo", "test", "test-slow", "lab", "data", "models", "cache", "train", "sweep"]
     assert all(line.endswith(".") and not line.endswith("...") for line in commands.values())
     out = run("evaluate", "--help")[1]
     fields = set(Settings.model_fields) - {"budgets", "options"}

@@ -69,3 +69,9 @@ def test_a_letter_moved_far_has_a_line_to_its_point() -> None:
     near = pareto_figure(comparison((514, 0.499), (513, 0.5), (512, 0.501), (64, 0.9)), "chunks", "x")
     assert 'class="leader"' not in far
     assert 'class="leader"' in near
+
+
+def test_where_only_candidates_of_one_cost_are_drawn_there_is_no_plot() -> None:
+    """Of many candidates the best are drawn, and these may cost the same."""
+    alike = [(512, 0.9 - number / 10_000) for number in range(120)]
+    assert pareto_figure(comparison(*alike, (256, 0.1)), "chunks", "x") == ""

@@ -70,7 +70,9 @@ def test_license_is_apache_2() -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 def test_makefile_targets_are_the_commands_of_the_package() -> None:
     def make(*words: str) -> str:
-        alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "ARGS")}  # this may run in make
+        alone = {
+            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "ARGS")
+        }  # this may run in make
         command = ["make", "--no-print-directory", *words]
         return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=True).stdout
 

@@ -122,7 +122,7 @@ class SpecFirst(typer.core.TyperGroup):
         return super().parse_args(context, arguments)
 
 
-sweep_app = typer.Typer(no_args_is_help=True, cls=SpecFirst, help="Run a notebook for every point of a sweep: `workbench sweep SPEC`.")
+sweep_app = typer.Typer(no_args_is_help=True, cls=SpecFirst, help="Run a sweep (workbench sweep SPEC), show or clean it.")
 
 
 @sweep_app.command("run")

@@ -125,4 +125,4 @@ class ForkParent:
             if not future.done():
                 future.set_exception(WorkbenchError(GONE))
         for process in self.forked.values():
-            process.ended.set_result(1)  # kernels end by themselves, with status 1, when their parent is gone
+            process.ended.set_result(-9)  # kernels end when their parent is gone, which is no doing of their notebooks

@@ -55,6 +55,7 @@ class Retrieval:
 def retrieve_and_score(
     settings: Settings, prepared: Prepared, models: Models, answered: Sequence[int], timings: dict[str, float]
 ) -> Retrieval:
+    """Build what retrieves, retrieve for every question, and score it; the seconds of each step go into `timings`."""
     with timed(timings, "index"):
         parts = build_retrieval(settings, prepared, models)
     with timed(timings, "retrieve"):
@@ -184,6 +185,7 @@ def inner(part: Any, name: str) -> Any:
 
 @contextmanager
 def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Measure the seconds of a block under a name."""
     start = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - start

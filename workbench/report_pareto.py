@@ -30,6 +30,8 @@ def pareto_figure(comparison: Comparison, cost: str, name: str) -> str:
         front = [kept.index(at) for at in front[: len(LETTERS)]]
         every = f"{len(kept)} of {len(rows):,}"
         rows, costs = [rows[at] for at in kept], [costs[at] for at in kept]
+        if min(costs) == max(costs):
+            return ""  # those that are drawn cost the same, and there is nothing to trade
     seen = "; ".join(f"{row.label}: {format_interval(row.interval)} for {figures(value)}" for row, value in zip(rows, costs, strict=True))
     title = f"{comparison.metric} against {cost}, {every} candidates, mean with 95 % interval"
     drawings = "".join(

@@ -62,22 +62,27 @@ def execute(
             failed.parent.mkdir(exist_ok=True)
             os.replace(folder, failed)
             return ended
-        record = {
-            "run_id": run_id,
-            "parameters": cleaned(parameters, cleaner(folder, variables)),
-            "result": storage.sha256_file(folder / "result.json"),
-            "threads": variables.get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")),  # of each library (KS8)
-        }
-        storage.write_json(folder / "record.json", record)
-        shutil.rmtree(failed, ignore_errors=True)  # it failed before, it does not now
-        old = Path(f"{folder}.old")
-        if target.exists():
-            os.replace(target, old)
-        os.replace(folder, target)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(folder, target, run_id, parameters, variables)
         return ended
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, target: Path, run_id: str, parameters: Mapping[str, Any], environment: Mapping[str, str] = NOTHING) -> None:
+    """Write the record of a complete run, which names its result file by sha256, and rename its folder to `target`."""
+    record = {
+        "run_id": run_id,
+        "parameters": cleaned(parameters, cleaner(folder, environment)),
+        "result": storage.sha256_file(folder / "result.json"),
+        "threads": environment.get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")),  # of each library (KS8)
+    }
+    storage.write_json(folder / "record.json", record)
+    shutil.rmtree(target.parent.parent / "failed" / target.name, ignore_errors=True)  # it failed before, it does not now
+    old = Path(f"{folder}.old")
+    if target.exists():
+        os.replace(target, old)
+    os.replace(folder, target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _incomplete(folder: Path) -> str:

@@ -219,6 +219,17 @@ def test_text_is_large_enough_inside_the_figure_and_uncovered(results, kind):
         assert not any(legend.get_window_extent().overlaps(box(text)) for legend in figure.legends), text.get_text()
 
 
+def test_names_of_three_lines_keep_apart():
+    names = [
+        f"st:company/embedder-{number} with a name that is far too long for one line and for two of a plot" for number in range(4)
+    ]
+    figure = report_plots.plot_intervals(compare([make_result(0.5, number, embedder=name) for number, name in enumerate(names)]))
+    figure.canvas.draw()
+    found = list(figure.axes[0].get_yticklabels())
+    assert all(text.get_text().count("\n") == 2 for text in found)
+    assert not any(box(left).overlaps(box(right)) for left, right in itertools.combinations(found, 2))
+
+
 def test_korean_renders_without_missing_glyphs_and_the_check_can_fail():
     korean = [make_result(0.5, 0, embedder="회사/사내-임베딩"), make_result(0.4, 1, embedder="회사/맹꽁이-모델")]
     with warnings.catch_warnings():

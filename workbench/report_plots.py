@@ -61,18 +61,17 @@ STYLE = {
 
 
 def plot_intervals(comparison: Comparison, title: str = "") -> Figure:
-    """Draw each candidate's mean with its 95 % interval, best on top.
-
-    Filled dark dots cannot be told from the best one, lighter ones are worse, hollow ones are controls; the dashed line is the baseline.
-    """
+    """Draw means and 95 % intervals, best on top: dark when tied with it, light when worse, hollow for a control; dashed: the baseline."""
     import matplotlib
 
     if not comparison.questions:
         return _empty(comparison.verdict)
     with matplotlib.rc_context(_style()):
-        figure = _figure(1.75 + 0.36 * len(comparison.rows) + 0.3 * bool(title))
+        names = [wrap(row.label) for row in comparison.rows]
+        room = [max(1.0, 0.6 * len(name.split("\n"))) for name in names]  # names of several lines keep apart
+        figure = _figure(1.75 + 0.36 * sum(room) + 0.3 * bool(title))
         axes = figure.subplots()
-        _dots(axes, comparison.rows, [wrap(row.label) for row in comparison.rows])
+        _dots(axes, comparison.rows, names, [sum(room[:row]) + (room[row] - 1) / 2 for row in range(len(room))])
         axes.set_xlim(*_limits(comparison.rows))
         axes.set_xlabel(f"{comparison.metric}, 95 % interval")
         alone = len(comparison.rows) == 1
@@ -148,7 +147,7 @@ def plot_fixed_k_against_budget(results: Sequence[RunResult], fixed: str = "reca
             rows = [_by_id(view)[row.result.config_id] for row in order]
             trend = [(row.interval.mean, place) for place, row in enumerate(rows) if not row.control]
             axes.plot(*zip(*trend, strict=True), color="#9A9A9A", linewidth=1.0, zorder=1, gid="trend")
-            _dots(axes, rows, names)
+            _dots(axes, rows, names, range(len(rows)))
             axes.set_title(heading, loc="left")
             axes.set_xlabel(f"{view.metric}, 95 % interval")
         _finish(figure, "", f"Smallest chunks on top. {_caption(views[1].rows)}", [row for view in views for row in view.rows])
@@ -185,11 +184,11 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Draw one line and one dot for each row, the first on top, and its mean at the right edge."""
+def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str], places: Sequence[float]) -> None:
+    """Draw one line and one dot for each row at its place, the first on top, and its mean at the right edge."""
     line = {"linewidth": 2.4, "solid_capstyle": "butt", "zorder": 2, "gid": "interval"}
     dot = {"marker": "o", "markersize": 8, "markeredgewidth": 1.8, "zorder": 3, "gid": "mean"}
-    for place, row in enumerate(rows):
+    for place, row in zip(places, rows, strict=True):
         colour = BEST if row.tied else WORSE
         axes.plot([row.interval.low, row.interval.high], [place] * 2, color=colour, **line)
         axes.plot([row.interval.mean], [place], color=colour, markerfacecolor="white" if row.control else colour, **dot)
@@ -197,9 +196,9 @@ def _dots(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
         axes.annotate(
             f"{row.interval.mean:.3f}{' best' * (row.best and len(rows) > 1)}", **at, va="center", fontsize=SMALL, annotation_clip=False
         )
-    axes.set_yticks(range(len(rows)), names, linespacing=1.3)
+    axes.set_yticks(places, names, linespacing=1.3)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(places[-1] + 0.6, places[0] - 0.6)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

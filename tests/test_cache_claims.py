@@ -183,7 +183,7 @@ def test_a_claim_lasts_as_long_as_its_owner_works(path: Path, monkeypatch: pytes
 
 
 HERE = own_identity()
-HOST, PID, START, TOKEN = HERE.rsplit(" ", 3)
+HOST, PID, START, TOKEN = HERE.split(" ", 3)
 GONE = [
     (f"{HOST} {PID} {float(START) - 60:.2f} {TOKEN}", 50.0),  # another process had the number before
     (HERE, -1e9),
@@ -206,7 +206,14 @@ def test_the_claims_of_who_is_gone_are_taken_over_at_once_and_forgotten(owner: A
     assert claims(path) == 0
 
 
-@pytest.mark.parametrize("owner", [HERE, f"elsewhere 1 {START} {TOKEN}"], ids=["a living process", "another machine"])
+OTHERS = {
+    "a living process": HERE,
+    "another machine": f"elsewhere 1 {START} {TOKEN}",
+    "a container of the same name": f"{HOST} 999999999 {START} 7 {'0' * 16}",
+}
+
+
+@pytest.mark.parametrize("owner", OTHERS.values(), ids=OTHERS)
 def test_what_others_claim_comes_last_and_only_after_their_claim(owner: str, path: Path) -> None:
     claim_as(path, ["b", "c"], owner, time.time() + 0.6)
     began = time.monotonic()

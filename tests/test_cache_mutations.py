@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import socket
 import sqlite3
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from workbench import cache_claims
 from workbench.cache import Cache, CachedEmbedder
 from workbench.datatypes import WorkbenchError
 from workbench.embedding import create_embedder
+from workbench.storage_process import own_identity
 
 TEXTS = [f"문서 {number} about topic {number % 7}" for number in range(24)]
 EMBEDDER = create_embedder("hash", {"dimension": 128})
@@ -26,7 +26,7 @@ EDITS = (  # of one row or of all; {value} is one of VALUES
     "UPDATE OR REPLACE entries SET value = substr(value, 1, {row}) WHERE rowid >= {other}",
     "UPDATE OR REPLACE claims SET {claim} = {value}",
     "UPDATE OR REPLACE claims SET {claim} = {value} WHERE key = (SELECT min(key) FROM claims)",
-    "INSERT OR REPLACE INTO claims SELECT key, 'elsewhere 1 1.00 0123456789abcdef', {value} FROM entries WHERE rowid <= {row}",
+    "INSERT OR REPLACE INTO claims SELECT key, 'elsewhere 1 1.00 1 0123456789abcdef', {value} FROM entries WHERE rowid <= {row}",
     "DELETE FROM entries WHERE rowid >= {row}",
     "ALTER TABLE {table} RENAME TO other",
     "ALTER TABLE {table} RENAME COLUMN key TO other",
@@ -44,7 +44,8 @@ def fill(folder: Path) -> Path:
     cache = Cache(folder / "first.sqlite")
     CachedEmbedder(EMBEDDER, cache).encode(TEXTS[12:], "passage")
     with sqlite3.connect(folder / "first.sqlite") as connection:
-        owner = f"{socket.gethostname()} 999999999 1.00 {'0' * 16}"
+        host, _, _, namespace, _ = own_identity().split()
+        owner = f"{host} 999999999 1.00 {namespace} {'0' * 16}"
         connection.execute("INSERT INTO claims SELECT key, ?, ? FROM entries WHERE rowid > 18", (owner, time.time() + 30))
     for suffix in ("", "-wal", "-shm"):
         shutil.copy(folder / f"first.sqlite{suffix}", folder / f"filled.sqlite{suffix}")

@@ -14,7 +14,7 @@ from fakes import FakeServer
 from made_parts import SMALL
 from small_sweep import SPEC, run_cli, tree, write_spec
 
-from workbench import cache_generation, sweep
+from workbench import cache_generation, sweep, sweep_done
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.experiment import run_all
@@ -177,4 +177,4 @@ def test_d19_a_second_run_of_a_sweep_removes_no_result(project: Path, capsys: py
     assert run_cli("sweep", str(path)) == 0
     assert "0 runs executed, 2 done before, 0 failed" in capsys.readouterr().out
     assert tree(runs) == after
-    assert [sweep.finished(point) is not None for point in sweep.plan(path)[1]] == [True, True]
+    assert [sweep_done.finished(point) is not None for point in sweep.plan(path)[1]] == [True, True]

@@ -81,7 +81,7 @@ print(json.dumps({
 
 def test_a_kernel_starts_in_the_state_of_an_ordinary_one(source: FreshKernels, tmp_path: Path) -> None:
     ordinary = AsyncKernelManager(kernel_name="python3")
-    environment = {**engine_kernels.KERNEL_DEFAULTS, **os.environ, "STATE": "x"}
+    environment = {**os.environ, **engine_kernels.KERNEL_DEFAULTS, "STATE": "x"}
     run_sync(ordinary.start_kernel)(env=environment, cwd=str(tmp_path), stdin=subprocess.DEVNULL, extra_arguments=NO_HISTORY)
     kernel = source.take({"STATE": "x"}, tmp_path)
     try:
@@ -123,7 +123,7 @@ def test_environment_and_folder_are_those_of_the_take(source: FreshKernels, tmp_
     folder.mkdir()
     for change in ({"ADDED": "'값'\n"}, {"ADDED": "", "PYTHONHASHSEED": "7"}):
         kernel = source.take(change, folder)
-        environment = {**engine_kernels.KERNEL_DEFAULTS, **os.environ, **change}
+        environment = {**os.environ, **engine_kernels.KERNEL_DEFAULTS, **change}
         expected = subprocess.run([sys.executable, "-c", show], env=environment, cwd=folder, capture_output=True, text=True, check=True)
         assert ask(kernel, show) == json.loads(expected.stdout)
         kernel.end()

@@ -104,6 +104,23 @@ def test_long_output_is_cut_and_the_run_goes_on(tmp_path: Path) -> None:
     assert (ended.kind, len(ended.error) <= 20_010) == ("raised", True)
 
 
+def test_what_replaces_an_output_counts_alone(tmp_path: Path) -> None:
+    """A progress display that clears itself, twelve times the limit in all, ends with its last state."""
+    code = "from IPython.display import clear_output\nfor n in range(30):\n    clear_output(wait=True)\n    print('x' * 400, n)"
+    ended, cells = run(tmp_path, code, limits=Limits(seconds=50, output_characters=1000))
+    assert ended.kind == ""
+    assert ["".join(output["text"]) for output in cells[0]["outputs"]] == ["x" * 400 + " 29\n"]
+
+
+def test_an_output_that_no_notebook_can_hold_fails_the_run(tmp_path: Path) -> None:
+    code = "from IPython.display import display\ndisplay({'text/plain': 5}, raw=True)"
+    ended, cells = run(tmp_path, code, "print('never')", limits=Limits(seconds=50))
+    assert (ended.state, ended.kind) == ("failed", "raised")
+    assert ended.error == "an output of cell 4 cannot stand in a notebook: 5 is not valid under any of the given schemas"
+    assert [output["evalue"] for output in cells[0]["outputs"]] == [ended.error]
+    assert [cell["metadata"]["papermill"]["status"] for cell in cells] == ["failed", "pending"]
+
+
 # --- without a kernel ---------------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +148,11 @@ def test_the_cap_counts_each_cell_alone() -> None:
     assert floods == []
     show("stream", "h", 4)
     assert floods == [1]
+    for _ in range(100):  # showtraceback() in a loop
+        assert cap.admit("error", {"evalue": "i" * 100, "traceback": ["i" * 100]}, 5, False)
+    assert floods == [1]
+    assert cap.admit("error", {"evalue": "", "traceback": ["i"]}, 5, False)
+    assert floods == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,33 @@ def test_what_is_known_of_a_run_is_kept(ledger: Ledger, path: Path, clock: Clock
     ]
 
 
+def test_runs_of_an_earlier_spec_are_forgotten_once_none_of_them_runs(ledger: Ledger, elsewhere: Ledger, clock: Clock) -> None:
+    ledger.claim("a")
+    ledger.fail("a", "raised", "no luck", 1)
+    elsewhere.claim("b")
+    assert ledger.forget_others("c") == 0
+    assert [entry.run_id for entry in ledger.entries()] == ["a", "b", "c"]
+    clock.now += LEASE + 1  # whoever ran it is gone
+    assert ledger.forget_others("c") == 2
+    assert [entry.run_id for entry in ledger.entries()] == ["c"]
+
+
+def test_what_is_given_up_waits_until_it_is_queued_again(ledger: Ledger) -> None:
+    ledger.claim("a")
+    ledger.fail("a", "raised", "no luck", 1)
+    for _ in range(2):
+        assert ledger.given_up("abc") == {"a"}
+        ledger.claim("b")
+        ledger.lose("b", "died", "killed", 1)
+    ledger.claim("b")
+    ledger.lose("b", "died", "killed", 1)
+    assert ledger.given_up("abc") == {"a", "b"}
+    assert ledger.requeue("abc", ["failed", "lost"], "asked for") == 2
+    assert ledger.given_up("abc") == set()
+    assert ledger.claim("a") == "a"
+    assert [entry.kind for entry in ledger.entries()] == ["asked for", "asked for", ""]
+
+
 def test_queued_runs_come_before_lost_ones_and_these_before_abandoned_ones(ledger: Ledger, elsewhere: Ledger, clock: Clock) -> None:
     assert elsewhere.claim("a") == "a"
     assert ledger.claim("b") == "b"

@@ -220,9 +220,7 @@ def test_text_is_large_enough_inside_the_figure_and_uncovered(results, kind):
 
 
 def test_names_of_three_lines_keep_apart():
-    names = [
-        f"st:company/embedder-{number} with a name that is far too long for one line and for two of a plot" for number in range(4)
-    ]
+    names = [f"st:company/embedder-{number} with a name that is far too long for one line and for two of a plot" for number in range(4)]
     figure = report_plots.plot_intervals(compare([make_result(0.5, number, embedder=name) for number, name in enumerate(names)]))
     figure.canvas.draw()
     found = list(figure.axes[0].get_yticklabels())

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import math
 import re
 from collections import Counter
 from functools import cache
@@ -28,6 +29,7 @@ from workbench.prompting_template import FORMATS, OPTIONAL, SAMPLE
 from workbench.reranking import RERANKERS, create_reranker, split_options
 from workbench.retrieval import RETRIEVERS, create_retriever
 from workbench.settings import CLOSED_BOOK, HEADERS, SHOT_SELECTIONS, SPLITS
+from workbench.sweep_spec import plan
 from workbench.tokens import SimpleTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,7 +129,7 @@ def help_of(*command: str) -> str:
     return result.output
 
 
-OWNERS = (["evaluate"], ["train", "generator"], ["power"], ["gate"], ["judge"])
+OWNERS = (["evaluate"], ["train", "generator"], ["power"], ["gate"], ["judge"], ["sweep", "run"])
 
 
 def calls() -> list[list[str]]:
@@ -154,7 +156,7 @@ def test_calls_are_found_and_make_has_the_targets() -> None:
     assert {"evaluate", "ask", "sweep", "data", "models", "train", "demo", "test"} <= {words[0] for words in calls()}
     targets = re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     named = {match[1] for text in snippets() if (match := re.match(r"make ([\w-]+)", text))}
-    assert {"demo", "test", "lab"} <= named <= set(" ".join(targets).split())
+    assert {"demo", "test", "test-slow", "lab"} <= named <= set(" ".join(targets).split())
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------------------------
@@ -283,6 +285,20 @@ def test_all_that_a_template_may_hold_is_explained() -> None:
     assert {value for key, value in named if key == "format"} == set(FORMATS) - {"text"}
     assert {value for key, value in named if key == "before"} <= {*STEPS, *PROMPTS}
     assert {*re.findall(r"\{\{ (\w+)", shown)} == {*SAMPLE, "passage"} - {"passages"}  # a list, of which each is a passage
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_sweep_has_the_points_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(ROOT))
+    for text in (example("notebook:"), example("notebook:").replace("limits:", "engine: direct  # ")):
+        path = storage.write_text(tmp_path / "my-chunks.sweep.yaml", text)
+        folder, points = plan(path)
+        spec = storage.read_yaml(path)
+        combinations = len(spec["fixed"]["chunk_sizes"]) * math.prod(map(len, spec["grid"].values()))
+        assert f"draw {len(points) // 2} of the {combinations} combinations" in text  # each with two seeds
+        assert f"outputs/{folder.name}" in "\n".join(snippets())
 
 
 # --- answers and models ---------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from small_sweep import Told, make_project, run_cli, tree, write_spec
 
-from workbench import storage, sweep, sweep_executors, sweep_run
+from workbench import storage, sweep, sweep_done, sweep_executors, sweep_run
 from workbench.engine_limits import Ended
 
 KERNEL_GONE_SECONDS = 10
@@ -213,10 +213,10 @@ def test_a_changed_result_is_not_believed(finished: Path, capsys: pytest.Capture
 )
 def test_a_run_with_a_damaged_file_counts_as_not_done(finished: Path, name: str, content: bytes | None) -> None:
     point = sweep.plan(finished / "params/tiny.sweep.yaml")[1][0]
-    assert sweep.finished(point)
+    assert sweep_done.finished(point)
     file = point.folder / name
     file.unlink() if content is None else file.write_bytes(content)
-    assert sweep.finished(point) is None
+    assert sweep_done.finished(point) is None
 
 
 # --- failures -----------------------------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_leftovers_of_killed_runs_go_after_a_day(tmp_path: Path) -> None:
     for name, days in (("fixed-1", 3), (".run-new", 0.5), (".run-old", 3)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
-    sweep._remove_leftovers(tmp_path)
+    sweep_done.remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"fixed-1", ".run-new"}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweep import notebook, run_cli, write_spec
+from small_sweep import Told, notebook, run_cli, write_spec
 
 from workbench import storage, sweep
+from workbench.datatypes import WorkbenchError
 from workbench.evaluation import load_results
 from workbench.ledger import Ledger
 
@@ -118,3 +119,26 @@ def test_many_points_cost_little_each_and_memory_stays_flat(small_project: Path,
         rows = list(csv.DictReader((small_project / f"outputs/many-{count}/leaderboard.csv").read_text("utf-8-sig").splitlines()))
         assert len(rows) == count
     print(f"MB {memory}, seconds beside the work a point {seconds}")
+
+
+def test_notebooks_are_rendered_for_winners_failures_and_a_sample(small_project: Path) -> None:
+    path = write_spec(small_project, {**SPEC, "engine": "direct", "fixed": {"chunk_sizes": [8, 12, 16, 24]}})
+    said: list[str] = []
+    outcome = sweep.run_sweep(path, Told(said))
+    rendered = sorted((small_project / "outputs/tiny/rendered/runs").glob("*/notebook.ipynb"))
+    winners = {decision.recommended.config_id for decision in outcome.decisions.values()}
+    shown = {result.config_id for file in rendered for result in load_results(file.with_name("result.json"))}
+    assert winners <= shown
+    assert len(rendered) == len(winners) + 3
+    assert sum(line.endswith(": rendered") for line in said) == len(rendered)
+    before = {file: file.stat().st_mtime_ns for file in rendered}
+    sweep.run_sweep(path)
+    assert {file: file.stat().st_mtime_ns for file in rendered} == before
+
+
+def test_a_notebook_that_scores_otherwise_is_an_error(small_project: Path) -> None:
+    """One of the two is wrong, so neither may be believed."""
+    other = RUN.replace("results = ", "settings = settings.replace(chunk_overlap=2)\nresults = ")
+    storage.write_text(small_project / "notebooks/small.ipynb", notebook(PARAMETERS, other))
+    with pytest.raises(WorkbenchError, match=r"the notebook gives another result for \w+ than its direct evaluation"):
+        sweep.run_sweep(write_spec(small_project, {**SPEC, "engine": "direct"}))

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from small_sweep import make_project, write_spec
 
-from workbench import storage
+from workbench import storage, sweep, sweep_done
 from workbench.evaluation import load_results
 from workbench.ledger import Ledger
 
@@ -213,8 +213,6 @@ cp -r outputs/tiny "$1/end"
 @pytest.mark.full_size
 def test_a_changed_file_is_never_believed(tmp_path: Path, full: bool) -> None:
     """Mutate results, records and the ledger of a finished sweep: what is served is what was computed, or it counts as not done."""
-    from workbench import sweep
-
     folder = make(tmp_path, 2)
     process = start(folder)
     assert process.wait(120) == 0
@@ -232,9 +230,9 @@ def test_a_changed_file_is_never_believed(tmp_path: Path, full: bool) -> None:
             victims = [*(folder / "outputs/tiny/runs").glob("*/*.json"), folder / "outputs/tiny/ledger.sqlite"]
             mutate(draw.choice(victims), draw)
             with closing(Ledger(folder / "outputs/tiny/ledger.sqlite")) as ledger:
-                ready = sweep._settle(ledger, points)
+                ready = sweep_done.settle(ledger, points)
             for point in points:
-                results = sweep.finished(point)
+                results = sweep_done.finished(point)
                 assert (results is None) or [result.to_json() for result in results] == truth[point.folder.name]
                 assert (results is not None) == (point.run_id in ready)
                 served += results is not None

@@ -10,7 +10,7 @@ import yaml
 from factories import make_results
 from small_sweep import SPEC, Told, make_project, run_cli, write_spec
 
-from workbench import report_files, storage, sweep, sweep_executors, sweep_spec
+from workbench import report_files, storage, sweep, sweep_executors, sweep_inputs
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import load_results
 from workbench.report_winner import decide
@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBENCH_HOME", str(folder))
-        patch.setattr(sweep_spec, "package_fingerprint", str)  # an edit while the tests run starts no kernel
+        patch.setattr(sweep_inputs, "package_fingerprint", str)  # an edit while the tests run starts no kernel
         sweep.run_sweep(path)
     return folder
 
@@ -36,7 +36,7 @@ def again(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
     """Give what repeats the sweep, without any run, and returns its report and what it said."""
     monkeypatch.setenv("WORKBENCH_HOME", str(project))
     monkeypatch.chdir(project)
-    monkeypatch.setattr(sweep_spec, "package_fingerprint", str)
+    monkeypatch.setattr(sweep_inputs, "package_fingerprint", str)
     monkeypatch.setattr(sweep_executors, "_execute", lambda *_: pytest.fail("a kernel was started"))
 
     def repeat() -> tuple[sweep.SweepReport, list[str]]:

@@ -2,7 +2,8 @@
 
 `demo | test | test-slow | lab` are those of the Makefile.
 
-Exit codes: 0 ok · 1 done with losses or failed runs · 2 wrong use or input · 3 an audit check failed · 130 interrupted.
+Exit codes: 0 ok · 1 done with losses, failed or lost runs · 2 wrong use or input, or a file that cannot be written ·
+3 an audit check failed · 130 interrupted.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections import Counter
@@ -104,10 +105,11 @@ class Live(Lines):
         self.display.console.print(text, markup=False, highlight=False)
 
     def _draw(self) -> Any:
+        """Draw what runs; called in a thread of its own."""
         from rich.text import Text
 
         now = time.monotonic()
-        lines = [f"  {label}: {duration(now - began)}" for label, began in self._running.values()]
+        lines = [f"  {label}: {duration(now - began)}" for label, began in list(self._running.values())]
         left = f", about {duration(self._until - now)} left" if self._until > now else ""
         return Text("\n".join([*lines, f"{self._done} of {self.total} points done{left}"]))
 
@@ -146,7 +148,7 @@ def run(
     if retry not in (None, "failed"):
         raise WorkbenchError(f"--retry takes 'failed', not {retry!r}")
     if dry_run:
-        _dry_run(spec, as_json)
+        _dry_run(spec, as_json, fresh, bool(retry))
         return
     progress: Lines = Live() if sys.stdout.isatty() and not as_json else Lines(error=as_json)
     display: AbstractContextManager[Any] = progress.display if isinstance(progress, Live) else nullcontext()
@@ -187,14 +189,15 @@ def _print(outcome: SweepReport, errors: list[str], spec: Path) -> None:
             typer.echo(f"{name}: {problem}")
         if name in outcome.decisions:
             typer.echo(f"{outcome.decisions[name].verdict}\n")
-    print_failures(outcome.failed, f"workbench sweep {spec} --retry failed")
+    command = f"workbench sweep {shlex.quote(str(spec))}"
+    print_failures(outcome.failed, f"{command} --retry failed")
     for error in errors:
         typer.echo(f"AUDIT ERROR {error}", err=True)
     for path in outcome.winners:
         typer.echo(f"settings to use: {_relative(path)}")
     typer.echo(f"{outcome.executed} runs executed, {outcome.skipped} done before, {len(outcome.failed)} failed")
     if outcome.interrupted:
-        typer.echo(f"interrupted; go on with: workbench sweep {spec}", err=True)
+        typer.echo(f"interrupted; go on with: {command}", err=True)
     elif outcome.results:
         typer.echo(str(_relative(outcome.folder / "report.html")))
 
@@ -218,20 +221,22 @@ def print_failures(failed: list[Entry], command: str) -> None:
         typer.echo(f"to run them again: {command}", err=True)
 
 
-def _dry_run(spec: Path, as_json: bool) -> None:
+def _dry_run(spec: Path, as_json: bool, fresh: bool, retry: bool) -> None:
     from workbench import sweep
-    from workbench.sweep_forecast import forecast
+    from workbench.cli_print import shown
+    from workbench.sweep_forecast import forecast, outlook
 
     folder, points = sweep.plan(spec)
-    done = [bool(sweep.checked(point)) for point in points]
-    ahead = forecast(folder, [point for point, ready in zip(points, done, strict=True) if not ready])
+    states = outlook(folder, points, fresh=fresh, retry=retry)
+    ahead = forecast(folder, [point for point, state in zip(points, states, strict=True) if state == "to do"])
     if as_json:
-        rows = [{"run_id": point.run_id, "point": dict(point.varied), "done": ready} for point, ready in zip(points, done, strict=True)]
+        rows = [{"run_id": point.run_id, "point": dict(point.varied), "state": state} for point, state in zip(points, states, strict=True)]
         typer.echo(json.dumps({"folder": str(_relative(folder)), "points": rows, **ahead}, ensure_ascii=False, indent=1))
         return
-    for point, ready in zip(points, done, strict=True):
-        typer.echo(f"{point.run_id}  {'done' if ready else 'to do'}  {point.label}")
-    typer.echo(f"{len(points)} points, {sum(done)} done, results go to {_relative(folder)}")
+    for point, state in zip(points, states, strict=True):
+        typer.echo(f"{point.run_id}  {state:6}  {shown(point.label)}")
+    counts = Counter(states)
+    typer.echo(f"{len(points)} points, {counts['done']} done, {counts['failed']} failed before, results go to {_relative(folder)}")
     for name, value in ahead.items():
         typer.echo(f"{name}: {value}")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbformat import NotebookNode
+from nbformat import NotebookNode, ValidationError
 from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
@@ -92,7 +92,8 @@ class Client(PapermillNotebookClient):
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Take one message of the kernel, cut when the cell has printed enough."""
-        if not self.cap.admit(msg["msg_type"], msg["content"], cell_index, not cell.outputs):
+        empty = not cell.outputs or self.clear_before_next_output
+        if not self.cap.admit(msg["msg_type"], msg["content"], cell_index, empty):
             return None
         return super().process_message(msg, cell, cell_index)
 
@@ -255,8 +256,10 @@ class Run:
                 self.error = f"the kernel ended itself with code {code} and {self._never()} code cells never ran (exit in a cell?)"
         except CellTimeoutError as problem:
             self.kind, self.error = "timeout", str(problem).split("\n", 1)[0]
+        except ValidationError as problem:  # of nbformat, for one that the cell made itself: display({"text/plain": 5}, raw=True)
+            self.kind, self.error = "raised", f"an output of cell {self.last + 1} cannot stand in a notebook: {problem.message:.200}"
+            cells[self.last].outputs.append(new_output("error", ename="BadOutput", evalue=self.error, traceback=[self.error]))
         else:
-            self.client.set_widgets_metadata()
             self.kind = ""
 
     def _executed(self, execute_reply: Mapping[str, Any], **_: Any) -> None:

@@ -127,18 +127,34 @@ class Parent:
                 self.signal(request["signal"], request["value"])
             return None
         number = request["fork"]
-        if threads() != 1:
-            self.tell(refused=f"the process that forks kernels has {threads()} threads", number=number)
-            return None
-        pid = os.fork()
+        try:
+            pid, refused = self.fork(number)
+        except OSError as error:  # too little memory, too many processes or open files; the kernels that run go on
+            pid, refused = -1, f"no kernel can be forked: {error}"
         if pid == 0:
             self.leave()
             return request["arguments"]
-        descriptor = os.pidfd_open(pid)
-        self.kernels[number] = (pid, descriptor)
-        self.selector.register(descriptor, selectors.EVENT_READ, number)
-        self.tell(forked=number, pid=pid)
+        if refused:
+            self.tell(refused=refused, number=number)
+        else:
+            self.tell(forked=number, pid=pid)
         return None
+
+    def fork(self, number: int) -> tuple[int, str]:
+        """Fork a kernel; return its process id (0 in the kernel itself) and "", or -1 and why not. Raises OSError."""
+        if threads() != 1:
+            return -1, f"the process that forks kernels has {threads()} threads"
+        pid = os.fork()
+        if pid:
+            try:
+                descriptor = os.pidfd_open(pid)
+                self.selector.register(descriptor, selectors.EVENT_READ, number)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            self.kernels[number] = (pid, descriptor)
+        return pid, ""
 
     def signal(self, number: int, value: int) -> None:
         """Signal a kernel and what it started; its process id is its own until it is buried."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from workbench.datatypes import WorkbenchError
 
 GONE = "the process that forks kernels has ended"
 START_SECONDS = 300  # seconds that imports may take on a busy machine
+FORK_SECONDS = 60  # seconds that a fork may take, a matter of milliseconds
 
 
 class ForkedProcess:
@@ -33,7 +35,7 @@ class ForkedProcess:
     @property
     def pid(self) -> int:
         """The process id."""
-        return self.started.result(START_SECONDS)
+        return self.started.result()
 
     @property
     def returncode(self) -> int | None:
@@ -86,7 +88,11 @@ class ForkParent:
                 raise WorkbenchError(GONE)
             self.forked[process.number] = process
         self.ask(fork=process.number, arguments=list(arguments))
-        process.started.result(START_SECONDS)
+        try:
+            process.started.result(FORK_SECONDS)
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)  # read after the request, should it ever be read
+            raise WorkbenchError(f"no kernel was forked within {FORK_SECONDS} seconds") from None
         return process
 
     def ask(self, **request: Any) -> None:

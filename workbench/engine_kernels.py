@@ -77,7 +77,8 @@ class FreshKernels:
         else:
             kernel = self._waiting() or self._start(self.environment)
         kernel.prepare(wanted, folder)
-        self._fill()
+        with contextlib.suppress(OSError, WorkbenchError):  # this run has its kernel; the next says what is wrong, should it be so still
+            self._fill()
         return kernel
 
     def close(self) -> None:
@@ -163,9 +164,12 @@ def kernel_source(kind: str, ahead: int = 1, modules: Sequence[str] = (), say: C
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment of a kernel; JPY_* are about the kernel that this process may itself be."""
+    """Give the environment of a kernel; JPY_* are about the kernel that this process may itself be.
+
+    KERNEL_DEFAULTS stand above this process's environment, as in the engine: the kernels started ahead are then those that a run needs.
+    """
     here = {name: value for name, value in os.environ.items() if not name.startswith("JPY_")}
-    return {**KERNEL_DEFAULTS, **here, **changes}
+    return {**here, **KERNEL_DEFAULTS, **changes}
 
 
 class _PrivateFolder:

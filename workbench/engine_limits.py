@@ -27,7 +27,7 @@ STATES = {"": "ok"} | dict.fromkeys(("died", "interrupted"), "lost")  # every ot
 class Limits:
     """Hold the limits of one run: wall-clock seconds, resident MB (2**20 bytes) of its process tree, stored characters of a cell's output.
 
-    None is no limit. A cell that prints more than 20 times the characters that are stored is stopped.
+    None is no limit. Memory that processes share counts in each of them. A cell that prints more than 20 times what is stored is stopped.
     """
 
     seconds: float | None = None

@@ -53,9 +53,10 @@ class OutputCap:
             self.cell, self.printed = cell, 0
         if empty:
             self.stored, self.full = 0, False
-        if kind == "error":  # never dropped
+        if kind == "error":  # never dropped; a cell may show many
             content["evalue"] = self._short(content["evalue"])
             content["traceback"] = [self._short("\n".join(content["traceback"]))]
+            self._print(len(content["evalue"]) + len(content["traceback"][0]))
             return True
         if kind == "stream":
             size = len(content["text"])
@@ -66,9 +67,7 @@ class OutputCap:
         room = self.limit - self.stored
         if kind == "update_display_data":  # takes the place of another: neither more to store nor a flood
             return size <= max(room, LEAST)
-        self.printed += size
-        if self.printed > FLOOD * self.limit:
-            self.flood()
+        self._print(size)
         if self.full:
             return False
         self.stored += max(size, LEAST)
@@ -78,6 +77,11 @@ class OutputCap:
         elif self.full:
             content["data"], content["metadata"] = {"text/plain": CUT.strip()}, {}
         return True
+
+    def _print(self, size: int) -> None:
+        self.printed += size
+        if self.printed > FLOOD * self.limit:
+            self.flood()
 
     def _short(self, text: str) -> str:
         return text if len(text) <= self.limit else text[: self.limit] + CUT

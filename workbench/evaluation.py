@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.metadata
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -176,6 +177,11 @@ class RunResult:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the installed packages that decide results; imports none of them."""
+    return dict(_package_versions())
+
+
+@functools.cache
+def _package_versions() -> Mapping[str, str]:
     versions = {}
     for package in (*PACKAGES, *MODEL_PACKAGES):
         try:

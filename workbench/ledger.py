@@ -46,7 +46,7 @@ END = """UPDATE runs SET state = ?, owner = '', kind = ?, error = ?, seconds = ?
     WHERE run_id = ? AND state = 'running' AND owner = ?"""
 ABANDON = """UPDATE runs SET state = 'lost', owner = '', kind = 'abandoned', error = ?, seconds = NULL, result = '', updated = ?
     WHERE place = ?"""
-RESET = "UPDATE runs SET state = 'queued', attempts = 0, owner = '', kind = '', error = '', seconds = NULL, result = '', updated = ?"
+RESET = "UPDATE runs SET state = 'queued', attempts = 0, owner = '', kind = ?, error = '', seconds = NULL, result = '', updated = ?"
 REPAIR = f"{RESET}, label = ?, lease = 0 WHERE place = ?"
 
 
@@ -56,7 +56,7 @@ class Entry:
 
     `attempts` counts the starts since the run was queued, `seconds` is the wall time of the last one that ended (None: none did),
     `result` the sha256 of the result file (""; 64 hex digits when ok), `updated` the time of the last change in seconds since 1970,
-    `owner` who runs it ("" unless running), `kind` and `error` why it failed or was lost.
+    `owner` who runs it ("" unless running), `kind` and `error` why it failed or was lost, or is queued or running again.
     """
 
     run_id: str
@@ -140,7 +140,7 @@ class Ledger:
         """Find runs to claim, by their place; mark those lost that were abandoned after their last attempt."""
         taken: dict[int, str] = {}
         spent: list[tuple[str, float, int]] = []
-        ended = functools.cache(gone)
+        alive = self._alive(now)
         query = f"SELECT {COLUMNS} FROM runs WHERE state = ? ORDER BY place"  # noqa: S608
         for state in ("queued", "lost", "running"):
             for row in connection.execute(query, (state,)):
@@ -150,7 +150,7 @@ class Ledger:
                 if run_id not in wanted or not _is_ours(row):
                     continue
                 if state == "running":
-                    if owner == self._owner or (now <= lease <= now + FARTHEST_LEASE and not ended(owner)):
+                    if owner == self._owner or alive(owner, lease):
                         continue
                     if attempts >= self.most_attempts:
                         spent.append((f"its driver ({shown(owner)}) ended or gave no sign of life before the run was over", now, place))
@@ -158,6 +158,25 @@ class Ledger:
                     taken[place] = run_id
         connection.executemany(ABANDON, spent)
         return taken
+
+    @staticmethod
+    def _alive(now: float) -> Callable[[str, float], bool]:
+        """Give a function that tells whether an owner with such a lease is still at work; each owner is looked for once."""
+        ended = functools.cache(gone)
+        return lambda owner, lease: now <= lease <= now + FARTHEST_LEASE and not ended(owner)
+
+    def forget_others(self, run_ids: Iterable[str]) -> int:
+        """Forget all runs but these, such as those of an earlier spec, unless one of them runs now; return how many."""
+        kept = frozenset(run_ids)
+        return self._file.write(lambda connection: self._forget(connection, kept))
+
+    def _forget(self, connection: sqlite3.Connection, kept: frozenset[str]) -> int:
+        alive = self._alive(self._clock())
+        others = [row for row in _rows(connection) if row[1] not in kept]
+        if any(row[3] == "running" and _is_ours(row) and alive(row[5], row[6]) for row in others):
+            return 0  # whoever runs it would queue all that it added again
+        connection.executemany("DELETE FROM runs WHERE place = ?", [(row[0],) for row in others])
+        return len(others)
 
     def beat(self) -> int:
         """Extend every lease that this object holds by LEASE seconds from now; return how many there are."""
@@ -198,8 +217,11 @@ class Ledger:
             WHERE run_id = ? AND state = 'running' AND owner = ?"""
         return self._file.write(lambda connection: connection.execute(back, (self._clock(), run_id, self._owner)).rowcount) == 1
 
-    def requeue(self, run_ids: Iterable[str], states: Iterable[str]) -> int:
-        """Queue those of the runs that are in one of these states (ok, failed, lost) again, without attempts; return how many."""
+    def requeue(self, run_ids: Iterable[str], states: Iterable[str], kind: str = "") -> int:
+        """Queue those of the runs that are in one of these states (ok, failed, lost) again, without attempts; return how many.
+
+        `kind` says why; it stays until the run ends.
+        """
         states = list(states)
         for state in states:
             if state not in ENDED:
@@ -207,7 +229,7 @@ class Ledger:
         wanted = [(run_id, state) for run_id in run_ids for state in states]
         now = self._clock()
         query = f"{RESET} WHERE run_id = ? AND state = ?"
-        return self._file.write(lambda connection: connection.executemany(query, [(now, *row) for row in wanted]).rowcount)
+        return self._file.write(lambda connection: connection.executemany(query, [(kind, now, *row) for row in wanted]).rowcount)
 
     def entries(self, run_ids: Iterable[str] | None = None) -> list[Entry]:
         """Return what is known of these runs, in this order and without unknown ones; of all, in the order of adding, when None."""
@@ -217,6 +239,11 @@ class Ledger:
             rows = self._file.read(_rows)
         found = {row[1]: Entry(*row[1:6], *row[7:]) for row in rows}
         return [found[run_id] for run_id in (found if run_ids is None else run_ids) if run_id in found]
+
+    def given_up(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those of these runs that are not claimed again before they are requeued: failed, or lost after the last attempt."""
+        entries = self.entries(run_ids)
+        return {one.run_id for one in entries if one.state == "failed" or (one.state == "lost" and one.attempts >= self.most_attempts)}
 
     def close(self) -> None:
         """Close the file; what this object holds stays claimed until it is released, or this process ends."""
@@ -250,7 +277,7 @@ def _repair(connection: sqlite3.Connection, now: float) -> None:
         if not isinstance(run_id, str):
             connection.execute("DELETE FROM runs WHERE place = ?", (place,))
         elif not _is_ours(row):
-            connection.execute(REPAIR, (now, label if isinstance(label, str) else "", place))
+            connection.execute(REPAIR, ("", now, label if isinstance(label, str) else "", place))
 
 
 def _plain(text: str, limit: int) -> str:

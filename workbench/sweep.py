@@ -8,9 +8,8 @@ import shlex
 import shutil
 import signal
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,14 +17,15 @@ from typing import Protocol
 from workbench import report, report_files, report_parts, storage
 from workbench.datatypes import WorkbenchError
 from workbench.engine_limits import Limits
-from workbench.evaluation import RunResult, load_results
+from workbench.evaluation import RunResult
 from workbench.executors import Executor, Outcome, Task
 from workbench.ledger import BEAT, Entry, Ledger
 from workbench.report_winner import Decision
+from workbench.sweep_done import FRESH, finished, settle
 from workbench.sweep_executors import make_executor
+from workbench.sweep_inputs import code_of
+from workbench.sweep_render import chosen, render
 from workbench.sweep_spec import Point, SweepSpec, load_spec, plan
-
-LEFTOVER_SECONDS = 86_400  # of a killed run's temporary folder
 
 
 class Progress(Protocol):
@@ -85,52 +85,58 @@ def run_sweep(
     """Run what is not done yet, then write leaderboard.csv, timings.csv, winner.yaml and the report (HTML, Markdown, JSON).
 
     A failing run is recorded and the others go on; it is not tried again before its inputs change, or `retry`. What the infrastructure
-    ended (a killed kernel, a full disk) is tried again. `fresh` runs everything again; a result is replaced only by a new good one.
+    ended (a killed kernel, a full disk) is tried again. `fresh` runs everything again, and what it did not come to the next sweep does; a
+    result is replaced only by a new good one.
     Another process may run the same sweep: each point is run by one of them, and both report all. An interrupt ends the sweep when the
     runs under way are done, a second one ends them. A data set on which nothing can be chosen, or the audit of a candidate failed, has no
     winner, and `progress` is told why.
     """
     spec = load_spec(path)
     folder, points = plan(path)
+    notebook = storage.home(path.parent) / "notebooks" / f"{spec.notebook}.ipynb"
+    engine = make_executor(spec.engine, executor, jobs, kernels, progress.say)
     outcome = SweepReport(folder, points)
-    _remove_leftovers(folder / "runs")
     with contextlib.closing(Ledger(folder / "ledger.sqlite")) as ledger:
-        ready = _settle(ledger, points)
-        if fresh or retry:
-            ledger.requeue([point.run_id for point in points], ["ok", "failed", "lost"] if fresh else ["failed", "lost"])
-            ready = [] if fresh else ready
+        ready = settle(ledger, points)
+        if fresh:
+            ledger.requeue([point.run_id for point in points], ["ok", "failed", "lost"], FRESH)
+            ready = []
+        elif retry:
+            ledger.requeue([point.run_id for point in points], ["failed", "lost"])
         outcome.skipped = len(ready)
         progress.planned(len(ready), len(points))
-        todo = {point.run_id: point for point in points if point.run_id not in ready}
+        over = {*ready, *ledger.given_up(point.run_id for point in points)}
+        todo = {point.run_id: point for point in points if point.run_id not in over}
         if todo:
-            notebook = storage.home(path.parent) / "notebooks" / f"{spec.notebook}.ipynb"
-            engine = make_executor(spec.engine if spec.engine == "direct" else executor, jobs, kernels, progress.say)
-            _execute(ledger, engine, notebook, todo, outcome, progress)
+            code = code_of(spec.engine, notebook)
+            same = (
+                (lambda: True) if spec.engine == "direct" else lambda: code_of(spec.engine, notebook) == code
+            )  # this process has read its code
+            _execute(ledger, engine, notebook, todo, outcome, progress, same)
         outcome.failed = [entry for entry in ledger.entries([point.run_id for point in points]) if entry.state in ("failed", "lost")]
     if not outcome.interrupted:
-        _conclude(path, spec, outcome, progress.say)
+        found = _conclude(path, spec, outcome, progress.say)
+        if spec.engine == "direct" and found:
+            winners = {decision.recommended.config_id for decision in outcome.decisions.values()}
+            shown = chosen(points, found, winners, [entry.run_id for entry in outcome.failed])
+            render(notebook, folder, shown, found, make_executor("notebook", "auto", 1, kernels, progress.say), progress.say)
     return outcome
 
 
-def _settle(ledger: Ledger, points: Sequence[Point]) -> Collection[str]:
-    """Make the ledger agree with the files, which are the truth for values, and return the ids of the runs that are done."""
-    ledger.add((point.run_id, point.label) for point in points)
-    sums = {point.run_id: sha256 for point in points if (sha256 := checked(point))}
-    known = {entry.run_id: entry for entry in ledger.entries([point.run_id for point in points])}
-    ledger.requeue([name for name, entry in known.items() if entry.state == "ok" and name not in sums], ["ok"])
-    adopted = [name for name in sums if known[name].state != "ok"]
-    ledger.requeue(adopted, ["failed", "lost"])
-    if adopted:
-        ledger.ok_many((name, sums[name], 0.0) for name in ledger.claim_many(adopted, len(adopted)))
-    return sums
-
-
-def _execute(ledger: Ledger, engine: Executor, notebook: Path, todo: Mapping[str, Point], outcome: SweepReport, progress: Progress) -> None:
+def _execute(
+    ledger: Ledger,
+    engine: Executor,
+    notebook: Path,
+    todo: Mapping[str, Point],
+    outcome: SweepReport,
+    progress: Progress,
+    same: Callable[[], bool],
+) -> None:
     """Have everything executed that can be claimed, and wait for what other processes run."""
-    began, ending = time.monotonic(), threading.Event()
+    ending = threading.Event()
     claimed: deque[str] = deque()  # and not begun
     running: set[str] = set()
-    done = outcome.skipped
+    done, spent = outcome.skipped, 0.0  # seconds of all workers
 
     def tasks() -> Iterator[Task | None]:
         while not ending.is_set():
@@ -150,12 +156,16 @@ def _execute(ledger: Ledger, engine: Executor, notebook: Path, todo: Mapping[str
     with _interruptible(engine, ending, progress.say), _heartbeat(ledger):
         try:
             for ended in engine.run(tasks()):
+                if not same():
+                    shutil.rmtree(ended.task.target, ignore_errors=True)
+                    raise WorkbenchError("the notebook or the workbench was edited while the sweep ran: this run is not kept; start again")
                 running.discard(ended.task.run_id)
                 final = _record(ledger, ended)
                 done += final
                 outcome.executed += final
-                left = (time.monotonic() - began) / outcome.executed * (outcome.skipped + len(todo) - done) if outcome.executed else None
-                progress.ended(ended, done, left)
+                spent += ended.ended.seconds
+                ahead = outcome.skipped + len(todo) - done
+                progress.ended(ended, done, spent / outcome.executed * ahead / engine.workers if outcome.executed else None)
         finally:
             for run_id in (*claimed, *running):
                 ledger.release(run_id)
@@ -181,7 +191,8 @@ def _heartbeat(ledger: Ledger) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(BEAT):
-            ledger.beat()
+            with contextlib.suppress(WorkbenchError):  # a full disk, say: whoever records a run meets it too; it may pass before the lease
+                ledger.beat()
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -204,9 +215,13 @@ def _interruptible(engine: Executor, ending: threading.Event, say: Callable[[str
             engine.stop()
         else:
             ending.set()
-            say("stopping when the runs under way are done; interrupt again to end them now")
+            with contextlib.suppress(OSError, RuntimeError):  # nobody reads any more, or the signal came in the middle of a line
+                say("stopping when the runs under way are done; interrupt again to end them now")
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup stays deaf to it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -214,15 +229,15 @@ def _interruptible(engine: Executor, ending: threading.Event, say: Callable[[str
             signal.signal(number, handler)
 
 
-def _conclude(path: Path, spec: SweepSpec, outcome: SweepReport, say: Callable[[str], None]) -> None:
-    """Write what the sweep found."""
+def _conclude(path: Path, spec: SweepSpec, outcome: SweepReport, say: Callable[[str], None]) -> dict[str, list[RunResult]]:
+    """Write what the sweep found, and return the results by run id."""
     folder = outcome.folder
     failed = {entry.run_id for entry in outcome.failed}  # one of these may have an older result
     found = {point.run_id: results for point in outcome.points if point.run_id not in failed and (results := finished(point))}
     unique = {(result.config_id, result.settings.seed): result for result in itertools.chain(*found.values())}
     outcome.results = list(unique.values())
     if not outcome.results:
-        return
+        return found
     groups = report.by_dataset(outcome.results)
     for name, results in groups.items():
         try:
@@ -241,34 +256,9 @@ def _conclude(path: Path, spec: SweepSpec, outcome: SweepReport, say: Callable[[
     report_files.write_timings(folder / "timings.csv", outcome.results)
     storage.write_json(folder / "record.json", {"runs": [point.folder.name for point in outcome.points if point.run_id in found]})
     report_files.write_report(folder, record)
+    return found
 
 
 def _from_root(path: Path) -> str:
     path, root = path.resolve(), storage.home(path.parent)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def checked(point: Point) -> str:
-    """Return the sha256 of the result of a run that ended well, else "": only our own record and an unchanged file count (PM1)."""
-    result = point.folder / "result.json"
-    try:
-        record = storage.read_json(point.folder / "record.json")
-        sha256 = storage.sha256_file(result)
-    except (WorkbenchError, FileNotFoundError):
-        return ""
-    return sha256 if isinstance(record, dict) and record.get("run_id") == point.run_id and record.get("result") == sha256 else ""
-
-
-def finished(point: Point) -> list[RunResult] | None:
-    """Return the results of a run that ended well, else None."""
-    try:
-        return load_results(point.folder / "result.json") if checked(point) else None
-    except (WorkbenchError, FileNotFoundError):
-        return None
-
-
-def _remove_leftovers(runs: Path) -> None:
-    """Remove the temporary folders of killed runs that are more than a day old."""
-    for leftover in runs.glob(".run-*"):
-        if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
+from workbench import storage
 from workbench.datatypes import WorkbenchError
 from workbench.engine_limits import Ended
 from workbench.engine_tidy import cleaner, plain
@@ -18,7 +19,7 @@ from workbench.executors import END, POLL_SECONDS, Outcome, Task
 from workbench.experiment import Runner
 from workbench.notebook import settings_of
 from workbench.settings import parse_settings
-from workbench.sweep_run import put_in_place
+from workbench.sweep_run import put_in_place, raise_when_full
 
 
 class Direct:
@@ -35,12 +36,19 @@ class Direct:
 
     def run(self, tasks: Iterator[Task | None]) -> Iterator[Outcome]:
         """Yield the outcome of each task."""
-        with closing(Runner()) as runner:
+        runner: Runner | None = None
+        try:
             while not self._stopped.is_set() and (task := next(tasks, END)) is not END:
                 if task is None:
                     self._stopped.wait(POLL_SECONDS)
-                else:
-                    yield Outcome(task, _evaluate(task, runner))
+                    continue
+                with contextlib.chdir(storage.home(task.notebook.parent)):  # where its kernel would stand
+                    runner = runner or Runner()
+                    outcome = Outcome(task, _evaluate(task, runner))
+                yield outcome
+        finally:
+            if runner:
+                runner.close()
 
     def stop(self) -> None:
         """Begin no other task; the one under way is finished, since it cannot be taken apart."""
@@ -60,6 +68,7 @@ def _evaluate(task: Task, runner: Runner) -> Ended:
         save_results(folder / "result.json", list(results.values()))
         put_in_place(folder, task.target, task.run_id, task.parameters)
     except WorkbenchError as error:
+        raise_when_full(str(error))
         return Ended("failed", "raised", plain(str(error), cleaner(folder, {})), time.monotonic() - began)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

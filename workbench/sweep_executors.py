@@ -19,9 +19,11 @@ KERNELS = ("auto", "warm", "fresh")
 PRELOADED = ("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display")
 
 
-def make_executor(name: str, jobs: int, kernels: str, say: Callable[[str], None]) -> Executor:
-    """Build an executor: auto (serial for one job, local for more), serial, local or direct; its kernels are auto, warm or fresh."""
-    if name == "direct":
+def make_executor(engine: str, name: str, jobs: int, kernels: str, say: Callable[[str], None]) -> Executor:
+    """Build the executor of a spec's engine: direct has its own; of notebooks it is auto (serial for one job, local for more), serial or
+    local, its kernels are auto, warm or fresh.
+    """
+    if engine == "direct":
         from workbench.sweep_direct import Direct
 
         if jobs != 1:

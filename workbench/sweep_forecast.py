@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from workbench import storage
 from workbench.experiment import Runner
 from workbench.experiment_data import NONE
 from workbench.ledger import Ledger
@@ -16,7 +18,25 @@ from workbench.registry import split_spec
 from workbench.retrieval import DENSE_RETRIEVERS
 from workbench.settings import parse_settings
 from workbench.storage import canonical_json
+from workbench.sweep import FRESH, checked
 from workbench.sweep_spec import Point
+
+
+def outlook(folder: Path, points: Sequence[Point], *, fresh: bool = False, retry: bool = False) -> list[str]:
+    """Return for each point "done", "failed" (before, and not run again by itself) or "to do"."""
+    again = {point.run_id for point in points if fresh}
+    given_up: set[str] = set()
+    if (folder / "ledger.sqlite").is_file():
+        with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+            given_up = set() if retry else ledger.given_up(point.run_id for point in points)
+            again |= {entry.run_id for entry in ledger.entries() if entry.state in ("queued", "running") and entry.kind == FRESH}
+
+    def state(point: Point) -> str:
+        if point.run_id not in again and checked(point):
+            return "done"
+        return "failed" if point.run_id in given_up - again else "to do"
+
+    return list(map(state, points))
 
 
 def forecast(folder: Path, points: Sequence[Point]) -> Mapping[str, Any]:
@@ -27,7 +47,7 @@ def forecast(folder: Path, points: Sequence[Point]) -> Mapping[str, Any]:
     """
     configurations, texts, known, answers = set(), 0, 0, 0
     seen: set[str] = set()
-    with closing(Runner()) as runner:
+    with contextlib.chdir(storage.home(folder)), closing(Runner()) as runner:  # where the runs will stand
         for point in points:
             for values in settings_of(point.parameters):
                 settings = runner.resolve(parse_settings(values))
@@ -48,9 +68,9 @@ def forecast(folder: Path, points: Sequence[Point]) -> Mapping[str, Any]:
     if answers:
         told["answers"] = f"{answers:,} at most; those that are cached cost nothing"
     seconds = _seconds(folder)
-    told["time"] = (
-        f"about {seconds * len(points):.0f} s, from {seconds:.1f} s for a run before" if seconds else "unknown: no run was timed yet"
-    )
+    told["time"] = "unknown: no run was timed yet"
+    if seconds:
+        told["time"] = f"about {seconds * len(points):.0f} s for one job, from {seconds:.1f} s for a run before"
     return told if points else {}
 
 

@@ -15,6 +15,7 @@ from workbench import data, judging_labels, models, registry, storage
 from workbench.datatypes import WorkbenchError
 from workbench.experiment_build import resolve
 from workbench.experiment_data import NONE, Prepared, corpus_language
+from workbench.notebook import code_fingerprint
 from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate
 from workbench.settings import Settings, parse_settings
@@ -100,3 +101,8 @@ def package_fingerprint() -> str:
         if not NO_EFFECT_ON_NUMBERS.match(path.stem):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def code_of(engine: str, notebook: Path) -> list[str]:
+    """Return fingerprints of the code that decides the numbers of a sweep."""
+    return [engine if engine == "direct" else code_fingerprint(notebook), package_fingerprint()]

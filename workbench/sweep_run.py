@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from workbench.engine_kernels import KernelSource
 
 
+DISK_FULL = re.compile(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]|database or disk is full")  # as Python and SQLite say it
+
+
 def execute(
     notebook: Path,
     target: Path,
@@ -36,7 +41,8 @@ def execute(
     """Run a notebook and put its folder at `target` when it is complete; return how it ended.
 
     The folder then holds notebook.ipynb, result.json and record.json. What failed goes to failed/ beside runs/; `target` stays as it was,
-    and of a run that was interrupted nothing stays. Raises OSError when a file cannot be written. See run_notebook for the rest.
+    and of a run that was interrupted nothing stays. Raises OSError when a file cannot be written, also where the notebook says that the
+    disk is full. See run_notebook for the rest.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".run-", dir=target.parent))
@@ -57,6 +63,8 @@ def execute(
             ended = dataclasses.replace(ended, state="failed", kind="incomplete", error=problem)
         if ended.kind == "interrupted":
             return ended
+        if ended.kind == "raised":
+            raise_when_full(ended.error)
         if ended.kind:
             shutil.rmtree(failed, ignore_errors=True)
             failed.parent.mkdir(exist_ok=True)
@@ -83,6 +91,13 @@ def put_in_place(folder: Path, target: Path, run_id: str, parameters: Mapping[st
         os.replace(target, old)
     os.replace(folder, target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def raise_when_full(error: str) -> None:
+    """Raise OSError for a run that a full disk ended: no other run can end well, and it is no failure of the notebook."""
+    last = error.strip().rpartition("\n")[2]
+    if DISK_FULL.search(last):
+        raise OSError(errno.ENOSPC, f"a run could not write its files: {last}")
 
 
 def _incomplete(folder: Path) -> str:

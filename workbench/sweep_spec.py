@@ -20,14 +20,13 @@ from workbench.notebook import (
     Parameter,
     beyond_settings,
     check_parameters,
-    code_fingerprint,
     declared_parameters,
     settings_of,
     singular,
     texts,
 )
 from workbench.settings import SECRET_NAME, Settings, refuse_secrets
-from workbench.sweep_inputs import Inputs, package_fingerprint
+from workbench.sweep_inputs import Inputs, code_of
 from workbench.sweep_sampling import draw, size_of
 
 SUFFIX = ".sweep.yaml"
@@ -230,7 +229,7 @@ def plan(path: Path) -> tuple[Path, list[Point]]:
         drawn = _drawn(spec, held, axes)
     except WorkbenchError as error:
         raise WorkbenchError(f"{path.name}: {error}") from None
-    code = [spec.engine if spec.engine == "direct" else code_fingerprint(notebook), package_fingerprint()]
+    code = code_of(spec.engine, notebook)
     inputs = Inputs()
     points: dict[str, Point] = {}
     with contextlib.chdir(root):  # as the kernels will

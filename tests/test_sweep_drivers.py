@@ -268,3 +268,16 @@ def test_who_cannot_be_told_ends_the_sweep_and_leaves_nothing_claimed(project: P
 def test_leftovers_that_vanish_are_no_error(tmp_path: Path) -> None:
     (tmp_path / ".run-gone").symlink_to(tmp_path / "nothing")
     sweep_done.remove_leftovers(tmp_path)
+
+
+def test_an_edit_while_a_sweep_runs_ends_it_and_keeps_no_result_under_the_wrong_id(project: Path) -> None:
+    path, place = project / "params/tiny.sweep.yaml", project / "notebooks/tiny.ipynb"
+
+    class Editor(sweep.Silent):
+        def began(self, task: Task) -> None:
+            place.write_text(place.read_text("utf-8").replace("print('end')", "print('another end')"), "utf-8")
+
+    with pytest.raises(WorkbenchError, match="was edited while the sweep ran"):
+        sweep.run_sweep(path, Editor())
+    assert list((project / "outputs/tiny/runs").glob("[!.]*")) == []
+    assert sweep.run_sweep(path).executed == 2

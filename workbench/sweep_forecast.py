@@ -18,7 +18,7 @@ from workbench.registry import split_spec
 from workbench.retrieval import DENSE_RETRIEVERS
 from workbench.settings import parse_settings
 from workbench.storage import canonical_json
-from workbench.sweep import FRESH, checked
+from workbench.sweep_done import FRESH, checked
 from workbench.sweep_spec import Point
 
 

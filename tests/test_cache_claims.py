@@ -197,7 +197,7 @@ GONE = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "left"), GONE)
+@pytest.mark.parametrize(("owner", "left"), GONE, ids=range(len(GONE)))
 def test_the_claims_of_who_is_gone_are_taken_over_at_once_and_forgotten(owner: Any, left: Any, path: Path) -> None:
     claim_as(path, ["b", "c", "z"], owner, time.time() + left if isinstance(left, float) else left)
     began = time.monotonic()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_parts import MODEL, SMALL, MadeModel, levels
 
-from workbench import audit_vectors, embedding, experiment, metrics
+from workbench import audit_vectors, embedding, experiment, experiment_scores, metrics
 from workbench.audit import CHECKS, audit
 from workbench.audit_checks import Evidence
 from workbench.audit_health import QUESTION_CHECKS
@@ -37,7 +37,7 @@ def evidence_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evidence]:
     def run(spec: str, **changes: Any) -> Evidence:
         seen: list[Evidence] = []
         with monkeypatch.context() as patch:
-            patch.setattr(experiment, "audit", lambda evidence: seen.append(evidence) or audit(evidence))
+            patch.setattr(experiment_scores, "audit", lambda evidence: seen.append(evidence) or audit(evidence))
             experiment.run(Settings(dataset=spec, **SMALL | changes))
         return seen[0]
 

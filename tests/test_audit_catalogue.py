@@ -20,7 +20,7 @@ PACKAGE = Path(experiment.__file__).parent
 def written() -> dict[str, set[str]]:
     """Read the ids and levels of all checks that the code can return."""
     found: dict[str, set[str]] = {}
-    for path in [*PACKAGE.glob("audit*.py"), PACKAGE / "experiment.py"]:
+    for path in [*PACKAGE.glob("audit*.py"), *PACKAGE.glob("experiment*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Check", "outcome"):
                 name, level = node.args[0], node.args[1 if node.func.id == "Check" else 2]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_parts import MODEL, SMALL, MadeModel, levels
 
-from workbench import embedding, experiment
+from workbench import embedding, experiment, experiment_scores
 from workbench.audit import CHECKS, audit
 from workbench.audit_checks import Evidence
 from workbench.datatypes import Hit
@@ -28,7 +28,7 @@ def evidence_of(small, monkeypatch: Patch) -> Callable[..., Evidence]:
     def run(**changes: object) -> Evidence:
         seen: list[Evidence] = []
         with monkeypatch.context() as patch:
-            patch.setattr(experiment, "audit", lambda evidence: seen.append(evidence) or audit(evidence))
+            patch.setattr(experiment_scores, "audit", lambda evidence: seen.append(evidence) or audit(evidence))
             experiment.run(Settings(dataset=small("en"), **SMALL | {"embedder": "made"} | changes))
         return seen[0]
 

@@ -115,20 +115,26 @@ def test_runs_of_an_earlier_spec_are_forgotten_once_none_of_them_runs(ledger: Le
     assert [entry.run_id for entry in ledger.entries()] == ["c"]
 
 
-def test_what_is_given_up_waits_until_it_is_queued_again(ledger: Ledger) -> None:
-    ledger.claim("a")
-    ledger.fail("a", "raised", "no luck", 1)
-    for _ in range(2):
-        assert ledger.given_up("abc") == {"a"}
-        ledger.claim("b")
-        ledger.lose("b", "died", "killed", 1)
-    ledger.claim("b")
-    ledger.lose("b", "died", "killed", 1)
-    assert ledger.given_up("abc") == {"a", "b"}
-    assert ledger.requeue("abc", ["failed", "lost"], "asked for") == 2
-    assert ledger.given_up("abc") == set()
-    assert ledger.claim("a") == "a"
-    assert [entry.kind for entry in ledger.entries()] == ["asked for", "asked for", ""]
+def test_a_resume_tries_again_what_the_infrastructure_ended(ledger: Ledger, elsewhere: Ledger, clock: Clock) -> None:
+    """A killed driver is no fault of its run, however often it happens."""
+    ledger.add((run_id, run_id) for run_id in "abcd")
+    elsewhere.add((run_id, run_id) for run_id in "abcd")
+    for _ in range(3):
+        assert ledger.claim("a") == "a"
+        assert ledger.lose("a", "died", "", 1.0)
+    assert ledger.claim("b") == "b"
+    assert ledger.fail("b", "raised", "", 1.0)
+    assert elsewhere.claim("c") == "c"
+    assert ledger.claim("a") is None
+    assert ledger.resume("abcd") == 1  # the other driver lives
+    clock.now += 1000
+    assert ledger.resume("abcd") == 1
+    assert [(entry.state, entry.attempts) for entry in ledger.entries("abcd")] == [
+        ("queued", 0),
+        ("failed", 1),
+        ("queued", 0),
+        ("queued", 0),
+    ]
 
 
 def test_queued_runs_come_before_lost_ones_and_these_before_abandoned_ones(ledger: Ledger, elsewhere: Ledger, clock: Clock) -> None:

@@ -165,6 +165,20 @@ class Ledger:
         ended = functools.cache(gone)
         return lambda owner, lease: now <= lease <= now + FARTHEST_LEASE and not ended(owner)
 
+    def resume(self, run_ids: Iterable[str]) -> int:
+        """Queue again what the infrastructure ended, runs that are lost and those whose driver is gone; return how many."""
+        wanted = frozenset(run_ids)
+        return self._file.write(lambda connection: self._resume(connection, wanted))
+
+    def _resume(self, connection: sqlite3.Connection, wanted: frozenset[str]) -> int:
+        now = self._clock()
+        alive = self._alive(now)
+        query = f"SELECT {COLUMNS} FROM runs WHERE state IN ('lost', 'running')"  # noqa: S608
+        rows = [row for row in connection.execute(query).fetchall() if row[1] in wanted and _is_ours(row)]
+        again = [row for row in rows if row[3] == "lost" or not (row[5] == self._owner or alive(row[5], row[6]))]
+        connection.executemany(f"{RESET} WHERE place = ?", [(row[7] if row[3] == "running" else "", now, row[0]) for row in again])
+        return len(again)
+
     def forget_others(self, run_ids: Iterable[str]) -> int:
         """Forget all runs but these, such as those of an earlier spec, unless one of them runs now; return how many."""
         kept = frozenset(run_ids)
@@ -239,11 +253,6 @@ class Ledger:
             rows = self._file.read(_rows)
         found = {row[1]: Entry(*row[1:6], *row[7:]) for row in rows}
         return [found[run_id] for run_id in (found if run_ids is None else run_ids) if run_id in found]
-
-    def given_up(self, run_ids: Iterable[str]) -> set[str]:
-        """Return those of these runs that are not claimed again before they are requeued: failed, or lost after the last attempt."""
-        entries = self.entries(run_ids)
-        return {one.run_id for one in entries if one.state == "failed" or (one.state == "lost" and one.attempts >= self.most_attempts)}
 
     def close(self) -> None:
         """Close the file; what this object holds stays claimed until it is released, or this process ends."""

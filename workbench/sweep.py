@@ -98,6 +98,7 @@ def run_sweep(
     outcome = SweepReport(folder, points)
     with contextlib.closing(Ledger(folder / "ledger.sqlite")) as ledger:
         ready = settle(ledger, points)
+        ledger.resume(point.run_id for point in points)
         if fresh:
             ledger.requeue([point.run_id for point in points], ["ok", "failed", "lost"], FRESH)
             ready = []
@@ -105,7 +106,7 @@ def run_sweep(
             ledger.requeue([point.run_id for point in points], ["failed", "lost"])
         outcome.skipped = len(ready)
         progress.planned(len(ready), len(points))
-        over = {*ready, *ledger.given_up(point.run_id for point in points)}
+        over = {*ready, *(entry.run_id for entry in ledger.entries() if entry.state == "failed")}
         todo = {point.run_id: point for point in points if point.run_id not in over}
         if todo:
             code = code_of(spec.engine, notebook)

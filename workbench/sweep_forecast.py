@@ -28,7 +28,7 @@ def outlook(folder: Path, points: Sequence[Point], *, fresh: bool = False, retry
     given_up: set[str] = set()
     if (folder / "ledger.sqlite").is_file():
         with closing(Ledger(folder / "ledger.sqlite")) as ledger:
-            given_up = set() if retry else ledger.given_up(point.run_id for point in points)
+            given_up = set() if retry else {entry.run_id for entry in ledger.entries() if entry.state == "failed"}
             again |= {entry.run_id for entry in ledger.entries() if entry.state in ("queued", "running") and entry.kind == FRESH}
 
     def state(point: Point) -> str:

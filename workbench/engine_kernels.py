@@ -124,11 +124,10 @@ class WarmKernels(FreshKernels):
         self.say = say
         self.parent = ForkParent(modules, _environment({}))
         self.forking = True
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.parent.close)
             super().__init__(ahead)
-        except BaseException:
-            self.parent.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         """See KernelSource."""

@@ -14,8 +14,8 @@ PACKAGE = ROOT / "workbench"
 # A module imports only modules above it; siblings of one layer ("data" and "data_tables") may import one another.
 LAYERS = """
 datatypes registry storage settings models text endpoint data tokens chunking embedding index retrieval reranking packing prompting shots
-generation cache pipeline metrics judging stats diagnosis evaluation audit experiment notebook fonts report finetuning widgets
-ledger engine executors sweep cli
+generation cache pipeline metrics judging stats diagnosis evaluation audit experiment notebook fonts report finetuning
+ledger engine executors sweep feedback widgets cli
 """.split()
 STANDALONE = {"__init__", "__main__", "bootstrap"}  # run before anything is installed
 HEAVY = (

@@ -15,7 +15,8 @@ from workbench.datatypes import WorkbenchError
 from workbench.diagnosis import diagnose
 from workbench.evaluation import RunResult, package_versions
 from workbench.experiment_build import Models, build_pipeline, check_parts, passages, resolve
-from workbench.experiment_data import NONE, Prepared, describe_data, prepare
+from workbench.experiment_data import NONE, Prepared, describe_data
+from workbench.experiment_data import prepare as _prepare
 from workbench.experiment_scores import Retrieval, Scores, answer_and_score, drawn_rows, inner, reranker_of, retrieve_and_score, timed
 from workbench.registry import split_spec
 from workbench.retrieval import DENSE_RETRIEVERS
@@ -54,7 +55,7 @@ class Runner:
 
     def cached_passages(self, settings: Settings) -> tuple[int, int]:
         """Return how many distinct passages a dense retriever embeds, and how many of these vectors are cached; load no model."""
-        texts = set(passages(settings, self._prepare(settings)))
+        texts = set(passages(settings, self._prepare(settings), self._cache))
         embedder = self._models.embedder(settings)
         return len(texts), embedder.known(texts, "passage") if isinstance(embedder, CachedEmbedder) else 0
 
@@ -63,13 +64,19 @@ class Runner:
         if key not in self._prepared:
             if len(self._prepared) == MOST_PREPARED:
                 del self._prepared[next(iter(self._prepared))]
-            self._prepared[key] = prepare(settings, self._models.allow_download)
+            self._prepared[key] = _prepare(settings, self._models.allow_download, self._cache)
         return self._prepared[key]
 
     def close(self) -> None:
         """Close the cache."""
         if self._cache:
             self._cache.close()
+
+
+def prepare(settings: Settings, *, cached: bool = True, allow_download: bool = False) -> Prepared:
+    """Load, split and sample the data, and tokenise its documents; see experiment_data.prepare."""
+    with closing(Cache(cache_file())) if cached else nullcontext() as cache:
+        return _prepare(settings, allow_download, cache)
 
 
 def run(settings: Settings, *, cached: bool = True, allow_download: bool = False, prepared: Prepared | None = None) -> RunResult:
@@ -83,7 +90,7 @@ def _run(settings: Settings, models: Models, prepared: Prepared | None, known: d
     timings: dict[str, float] = {}
     check_parts(settings)
     with timed(timings, "prepare"):
-        prepared = prepared or prepare(settings, models.allow_download)
+        prepared = prepared or _prepare(settings, models.allow_download, models.cache)
     settings = resolve(settings, prepared)
     answered = drawn_rows(settings, prepared)
     cache = models.cache

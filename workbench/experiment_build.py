@@ -12,7 +12,8 @@ from workbench import metrics
 from workbench.cache import Cache, CachedEmbedder
 from workbench.cache_generation import CachedGenerator
 from workbench.cache_reranking import CachedReranker
-from workbench.chunking import CHUNKERS, chunk_documents, create_chunker
+from workbench.cache_tokens import cached_chunks
+from workbench.chunking import CHUNKERS
 from workbench.datatypes import Chunk, Embedder, Generator, Reranker, Retriever, WorkbenchError
 from workbench.embedding import EMBEDDERS, create_embedder
 from workbench.evaluation import rank_cutoffs
@@ -172,22 +173,21 @@ def build(settings: Settings, prepared: Prepared, models: Models) -> Parts:
     return parts if settings.generator == NONE else replace(parts, pipeline=build_pipeline(parts, prepared, models))
 
 
-def cut(settings: Settings, prepared: Prepared) -> list[Chunk]:
+def cut(settings: Settings, prepared: Prepared, cache: Cache | None) -> list[Chunk]:
     """Return the chunks of all documents."""
-    knobs = settings.options.get("chunker")
-    chunker = create_chunker(settings.chunker, prepared.tokenizer, settings.chunk_size, settings.chunk_overlap, knobs)
-    return chunk_documents(chunker, prepared.dataset.documents)
+    size, overlap, knobs = settings.chunk_size, settings.chunk_overlap, settings.options.get("chunker")
+    return cached_chunks(prepared.dataset.documents, settings.chunker, prepared.tokenizer, size, overlap, knobs, cache)
 
 
-def passages(settings: Settings, prepared: Prepared) -> list[str]:
+def passages(settings: Settings, prepared: Prepared, cache: Cache | None) -> list[str]:
     """Return the texts that an embedder reads."""
-    return embedding_texts(cut(settings, prepared), settings.header == "title")
+    return embedding_texts(cut(settings, prepared, cache), settings.header == "title")
 
 
 def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> Parts:
     """Build all but the pipeline."""
     options = settings.options
-    chunks = cut(settings, prepared)
+    chunks = cut(settings, prepared, models.cache)
     embedder = models.embedder(settings) if split_spec(settings.retriever)[0] in DENSE_RETRIEVERS else None
     with_title = settings.header == "title"
     retriever = create_retriever(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench import data
+from workbench.cache import Cache
+from workbench.cache_tokens import cached_tables
 from workbench.datatypes import Dataset, Example, WorkbenchError
 from workbench.pipeline import preprocess
 from workbench.settings import Settings
 from workbench.text import guess_language
-from workbench.tokens import TokenTable, load_tokenizer, token_tables
+from workbench.tokens import TokenTable, load_tokenizer
 
 NONE = "none"  # the embedder and index of a retriever that uses neither, the generator of a run without answers
 
@@ -31,7 +33,7 @@ class Prepared:
     training: tuple[Example, ...] = ()  # the questions that may be shown: of the training part where another is evaluated
 
 
-def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
+def prepare(settings: Settings, allow_download: bool = False, cache: Cache | None = None) -> Prepared:
     """Load, split and sample the data, and tokenise its documents.
 
     Raise WorkbenchError when there is no question, or when answerable questions come without evidence (answers, where a generator is set);
@@ -61,7 +63,7 @@ def prepare(settings: Settings, allow_download: bool = False) -> Prepared:
         raise WorkbenchError(f"{settings.dataset}: none of {count} questions has evidence, so retrieval cannot be scored; {advice}")
     labels = data.clusters(dataset)
     return replace(
-        _tokenise(dataset, settings.tokenizer, allow_download),
+        _tokenise(dataset, settings.tokenizer, allow_download, cache),
         scored=scored,
         clusters=tuple(labels[example.id] for example in dataset.examples),
         parts=tuple(part_of[example.id] for example in dataset.examples if part_of),
@@ -82,10 +84,10 @@ def _divided(dataset: Dataset, settings: Settings) -> dict[str, Dataset]:
         return {}
 
 
-def prepare_documents(settings: Settings, allow_download: bool = False) -> Prepared:
+def prepare_documents(settings: Settings, allow_download: bool = False, cache: Cache | None = None) -> Prepared:
     """Load and tokenise the documents of a data set without its questions, to ask others; its own serve as examples to show."""
     loaded = data.load(settings.dataset)
-    return replace(_tokenise(replace(loaded, examples=()), settings.tokenizer, allow_download), training=loaded.examples)
+    return replace(_tokenise(replace(loaded, examples=()), settings.tokenizer, allow_download, cache), training=loaded.examples)
 
 
 def corpus_language(dataset: Dataset) -> str:
@@ -93,9 +95,9 @@ def corpus_language(dataset: Dataset) -> str:
     return guess_language(" ".join(document.text[:300] for document in dataset.documents[:200]))
 
 
-def _tokenise(dataset: Dataset, tokenizer_name: str, allow_download: bool) -> Prepared:
+def _tokenise(dataset: Dataset, tokenizer_name: str, allow_download: bool, cache: Cache | None) -> Prepared:
     tokenizer = load_tokenizer(tokenizer_name, allow_download)
-    return Prepared(dataset, dataset, (), (), token_tables(dataset.documents, tokenizer), tokenizer, corpus_language(dataset))
+    return Prepared(dataset, dataset, (), (), cached_tables(dataset.documents, tokenizer, cache), tokenizer, corpus_language(dataset))
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:

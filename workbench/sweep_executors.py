@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from workbench.engine_kernels import KernelSource
 
 KERNELS = ("auto", "warm", "fresh")
-PRELOADED = ("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display")
+PRELOADED = (  # what a run imports whose every value is cached; torch is not, a parent with it takes seconds to start
+    *("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display"),
+    *("workbench.report_diagnosis", "workbench.report_power", "workbench.report_winner", "workbench.embedding_st"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.optimize", "scipy.special"),
+    *("bm25s", "Stemmer", "semantic_text_splitter", "sacrebleu", "tokenizers"),
+)
 
 
 def make_executor(engine: str, name: str, jobs: int, kernels: str, say: Callable[[str], None]) -> Executor:

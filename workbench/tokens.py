@@ -6,15 +6,23 @@ So counts add up: two adjacent pieces cost together what the whole costs, and de
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from workbench import models
 from workbench.datatypes import Document, Span, Tokenizer, WorkbenchError
+from workbench.storage import sha256_file
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from tokenizers import Tokenizer as FastTokenizer
 
 SIMPLE = re.compile(r"[가-힣]{1,2}|[^\W\d_가-힣]{1,6}|\d{1,3}|[^\w\s]|_")
 
@@ -23,6 +31,7 @@ class SimpleTokenizer:
     """Count without any model: two Hangul syllables, six letters or three digits are a token, so is each other sign."""
 
     name = "simple"
+    fingerprint: ClassVar = {"name": name, "pattern": SIMPLE.pattern}
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Return (start, end) of each token, in characters."""
@@ -30,18 +39,28 @@ class SimpleTokenizer:
 
 
 class ModelTokenizer:
-    """Count with the tokenizer of a model (its tokenizer.json), without special tokens."""
+    """Count with the tokenizer of a model (its tokenizer.json), without special tokens; it is loaded when it is first used."""
 
     def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.file = path / "tokenizer.json"
+        if not self.file.is_file():
+            raise WorkbenchError(f"the model {name!r} has no tokenizer.json, so it cannot measure text; use another tokenizer or 'simple'")
+
+    @functools.cached_property
+    def fingerprint(self) -> Mapping[str, str]:
+        """Return what decides the tokens."""
+        return {"file": sha256_file(self.file), "tokenizers": version("tokenizers")}
+
+    @functools.cached_property
+    def fast(self) -> FastTokenizer:
+        """Load the tokenizer."""
         from tokenizers import Tokenizer as FastTokenizer
 
-        file = path / "tokenizer.json"
-        if not file.is_file():
-            raise WorkbenchError(f"the model {name!r} has no tokenizer.json, so it cannot measure text; use another tokenizer or 'simple'")
-        self.name = name
-        self.fast = FastTokenizer.from_file(str(file))
-        self.fast.no_truncation()
-        self.fast.no_padding()
+        fast = FastTokenizer.from_file(str(self.file))
+        fast.no_truncation()
+        fast.no_padding()
+        return fast
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Return (start, end) of each token, in characters, without the white space that many tokenizers join to the next word.
@@ -78,8 +97,7 @@ class TokenTable:
 
     def count(self, start: int, end: int) -> int:
         """Count the tokens that start in [start, end)."""
-        first, last = np.searchsorted(self.starts, (start, end))
-        return int(last - first)
+        return int(self.starts.searchsorted(end) - self.starts.searchsorted(start))  # called for every chunk of every context
 
     def cut(self, start: int, tokens: int) -> int:
         """Return the end of the longest piece from `start` that costs at most `tokens` and ends with a whole token and character.
@@ -98,8 +116,13 @@ class TokenTable:
 
 
 def token_table(text: str, tokenizer: Tokenizer) -> TokenTable:
-    """Tokenise one text; tokens that share a start (pieces of one character) all count there."""
-    starts, ends = np.maximum.accumulate(np.asarray(tokenizer.offsets(text), dtype=np.int64).reshape(-1, 2)).T
+    """Tokenise one text."""
+    return table_of(text, tokenizer.offsets(text))
+
+
+def table_of(text: str, offsets: ArrayLike) -> TokenTable:
+    """Return the table of a text from the offsets of its tokens; those that share a start (pieces of one character) all count there."""
+    starts, ends = np.maximum.accumulate(np.asarray(offsets, dtype=np.int64).reshape(-1, 2)).T
     following = np.append(starts, len(text))[np.searchsorted(starts, starts, side="right")]
     visible = np.zeros(len(text) + 1, dtype=np.int64)
     visible[1:] = np.cumsum([not character.isspace() for character in text]) if text else []

@@ -64,6 +64,12 @@ def run_seconds(folder: Path) -> list[float]:
     return found
 
 
+def import_seconds(module: str) -> float:
+    """Return the seconds that a new process needs to import a module."""
+    code = f"import time; began = time.perf_counter(); import {module}; print(time.perf_counter() - began)"
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
 def loop(folder: Path, points: int) -> float:
     """Run points by the papermill command, one process each, as a shell loop does; return seconds a point."""
     records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "outputs/speed/runs").glob("*/record.json"))]
@@ -85,13 +91,16 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = project(Path(temporary))
-        alone, _ = sweep(folder, "--jobs", "1", "--kernels", "fresh")
+        alone, _ = sweep(folder, "--jobs", "1")
         work = sum(run_seconds(folder))
         other = project(Path(temporary, "other"))
         both, _ = sweep(other, "--jobs", "2")
         points = len(run_seconds(folder))
+        imports = statistics.median(import_seconds("sentence_transformers") for _ in range(chosen.repetitions))
         print(f"{points} new points: one job {alone:.1f} s, of which {work:.1f} s is work; two jobs {both:.1f} s")
-        print(f"  two jobs / (work / 2): {both / (work / 2):.2f}; kernels and imports of one job: {(alone - work) / points:.2f} s a point")
+        print(f"  two jobs / (work / 2): {both / (work / 2):.2f}")
+        print(f"  in that work, a point: import of sentence-transformers {imports:.2f} s, embedding {work / points - imports:.2f} s")
+        print(f"  beside it, a point: kernel, imports, plots and report {(alone - work) / points:.2f} s")
         cached = {}
         for kind in ("warm", "fresh"):
             cached[kind] = statistics.median(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -112,6 +113,13 @@ class WorkbenchEngine:
         return nb_language(nb, language)
 
 
+def load_papermill() -> None:
+    """Import what runs notebooks, which takes a second; a thread may do so while kernels start."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] - two seconds of grammars that nothing here needs (KS1)
+    for module in ("papermill", "workbench.engine_client"):
+        importlib.import_module(module)
+
+
 def run_notebook(
     notebook: Path,
     output: Path,
@@ -128,7 +136,7 @@ def run_notebook(
     `environment` is set in the kernel, on top of this process's, which is not touched: threads may run notebooks at once. A kernel is taken
     from `kernels`, or started. Setting `stop` ends the run. Raises OSError when `output` cannot be written.
     """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] - two seconds of grammars that nothing here needs (KS1)
+    load_papermill()
     import nbformat
     import papermill
     from papermill.engines import papermill_engines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from workbench.datatypes import Document, Hit, Passage, Span, WorkbenchError
 from workbench.tokens import TokenTable
@@ -19,8 +19,17 @@ class Context:
 
     def within(self, budget: int, tables: Mapping[str, TokenTable]) -> Context:
         """Return the context that a smaller budget gives: a prefix of this one, by the packing rule."""
-        context = pack_spans(self.pieces, budget, tables)
-        return replace(context, full=context.full or self.full)
+        pieces, left = [], _checked(budget)
+        for span in self.pieces:  # which hold no character twice
+            table = tables[span.document_id]
+            over = table.count(span.start, span.end) > left
+            end = table.cut(span.start, left) if over else span.end
+            if table.visible_in(span.start, end):
+                pieces.append(Span(span.document_id, span.start, end) if over else span)
+                left -= table.count(span.start, end)
+            if over or left == 0:
+                return Context(tuple(pieces), budget - left, True)
+        return self
 
     def passages(self, documents: Mapping[str, Document]) -> tuple[Passage, ...]:
         """Return the pieces as a prompt shows them, with the titles of their documents."""
@@ -38,11 +47,9 @@ def pack(hits: Sequence[Hit], budget: int, tables: Mapping[str, TokenTable]) -> 
 
 def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTable]) -> Context:
     """Pack spans in their order into so many tokens; raise WorkbenchError for a budget below 0."""
-    if budget < 0:
-        raise WorkbenchError(f"context budget {budget} must be at least 0 tokens")
     taken: dict[str, list[tuple[int, int]]] = {}
     pieces: list[Span] = []
-    left = budget
+    left = _checked(budget)
     for span in spans:
         table = tables[span.document_id]
         ranges = taken.setdefault(span.document_id, [])
@@ -59,6 +66,12 @@ def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTab
             if over or left == 0:
                 return Context(tuple(pieces), budget - left, True)
     return Context(tuple(pieces), budget - left, False)
+
+
+def _checked(budget: int) -> int:
+    if budget < 0:
+        raise WorkbenchError(f"context budget {budget} must be at least 0 tokens")
+    return budget
 
 
 def subtract(start: int, end: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -270,6 +270,7 @@ def _finish(figure: Figure, title: str, caption: str, rows: Sequence[Row]) -> No
         place = {"loc": "upper left", "bbox_to_anchor": (0, top), "borderaxespad": 0}
         figure.legend(handles=handles, **place, ncols=3, frameon=False, fontsize=SMALL, handletextpad=0.2)
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out: saving need not do it again
 
 
 def _caption(rows: Sequence[Row]) -> str:

@@ -58,6 +58,8 @@ def _execute(task: Task, environment: Mapping[str, str], kernels: KernelSource |
 
 
 def _source(kind: str, say: Callable[[str], None], workers: int) -> KernelSource:
+    from workbench.engine import load_papermill
     from workbench.engine_kernels import kernel_source
 
+    threading.Thread(target=load_papermill, daemon=True).start()  # while kernels start; whoever needs it sooner waits for that import
     return kernel_source(kind, ahead=workers, modules=PRELOADED, say=say)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SIMPLE = re.compile(r"[가-힣]{1,2}|[^\W\d_가-힣]{1,6}|\d{1,3}|[^\w\s]|_")
 
+SPACE = re.compile(r"\s")  # what str.isspace says of one character
+
 
 class SimpleTokenizer:
     """Count without any model: two Hangul syllables, six letters or three digits are a token, so is each other sign."""
@@ -124,8 +126,9 @@ def table_of(text: str, offsets: ArrayLike) -> TokenTable:
     """Return the table of a text from the offsets of its tokens; those that share a start (pieces of one character) all count there."""
     starts, ends = np.maximum.accumulate(np.asarray(offsets, dtype=np.int64).reshape(-1, 2)).T
     following = np.append(starts, len(text))[np.searchsorted(starts, starts, side="right")]
-    visible = np.zeros(len(text) + 1, dtype=np.int64)
-    visible[1:] = np.cumsum([not character.isspace() for character in text]) if text else []
+    seen = np.ones(len(text), dtype=np.int64)
+    seen[[match.start() for match in SPACE.finditer(text)]] = 0
+    visible = np.concatenate(([0], np.cumsum(seen)))
     return TokenTable(starts, np.minimum(ends, following), visible)
 
 

@@ -9,6 +9,7 @@ The notebook is 01_chunk_sizing on the English demo: 6 chunk sizes x 2 chunkers 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -55,12 +57,23 @@ def environment(folder: Path) -> dict[str, str]:
     return variables
 
 
-def run_seconds(folder: Path) -> list[float]:
-    """Return the seconds that each run computed, by its own timings: without kernel start and imports."""
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Let what is started within this block use one core, as each of two workers does."""
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_cores)
+
+
+def cell_seconds(folder: Path) -> list[float]:
+    """Return the seconds that the cells of each run took: without the start of kernels."""
     found = []
-    for file in sorted((folder / "outputs/speed/runs").glob("*/result.json")):
-        results = json.loads(file.read_text(encoding="utf-8"))["results"]
-        found.append(sum(sum(result["timings"].values()) for result in results))
+    for file in sorted((folder / "outputs/speed/runs").glob("*/notebook.ipynb")):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        found.append(sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells))
     return found
 
 
@@ -91,16 +104,16 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = project(Path(temporary))
-        alone, _ = sweep(folder, "--jobs", "1")
-        work = sum(run_seconds(folder))
+        with one_core():
+            alone, _ = sweep(folder, "--jobs", "1")
+        work = cell_seconds(folder)
         other = project(Path(temporary, "other"))
         both, _ = sweep(other, "--jobs", "2")
-        points = len(run_seconds(folder))
+        points = len(work)
         imports = statistics.median(import_seconds("sentence_transformers") for _ in range(chosen.repetitions))
-        print(f"{points} new points: one job {alone:.1f} s, of which {work:.1f} s is work; two jobs {both:.1f} s")
-        print(f"  two jobs / (work / 2): {both / (work / 2):.2f}")
-        print(f"  in that work, a point: import of sentence-transformers {imports:.2f} s, embedding {work / points - imports:.2f} s")
-        print(f"  beside it, a point: kernel, imports, plots and report {(alone - work) / points:.2f} s")
+        print(f"{points} new points: one job on one core {alone:.1f} s, of which {sum(work):.1f} s in cells; two jobs on two {both:.1f} s")
+        print(f"  two jobs / (cells / 2): {both / (sum(work) / 2):.2f}")
+        print(f"  apart: kernels and report {(alone - sum(work)) / points:.2f} s a point, import of sentence-transformers {imports:.2f} s")
         cached = {}
         for kind in ("warm", "fresh"):
             cached[kind] = statistics.median(

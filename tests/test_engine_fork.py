@@ -16,12 +16,11 @@ from workbench.engine_kernels import FreshKernels, WarmKernels
 from workbench.engine_limits import Limits
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are forked on Linux only")
-FORKED = "import sys; 'workbench.engine_fork' in sys.modules"  # no cell but of a forked kernel finds it there
 
 
-def forked(folder: Path, source: FreshKernels) -> bool:
-    """Run a notebook on a kernel of this source; return whether that was a forked one."""
-    path = storage.write_text(folder / "in.ipynb", notebook("x: int = 0", FORKED))
+def forked(folder: Path, source: FreshKernels, module: str = "workbench.engine_fork") -> bool:
+    """Run a notebook on a kernel of this source; return whether that was a forked one, or one that has another module."""
+    path = storage.write_text(folder / "in.ipynb", notebook("x: int = 0", f"import sys; {module!r} in sys.modules"))
     ended = run_notebook(path, folder / "out.ipynb", {"x": 1}, environment={}, folder=folder, limits=Limits(seconds=50), kernels=source)
     assert ended.state == "ok"
     return storage.read_json(folder / "out.ipynb")["cells"][-1]["outputs"][0]["data"]["text/plain"] == ["True"]
@@ -101,3 +100,38 @@ def test_a_kernel_ahead_that_cannot_be_started_costs_no_run(tmp_path: Path) -> N
     assert not forked(tmp_path, source)
     assert len(source.waiting) == 1
     source.close()
+
+
+def test_kernels_learn_what_runs_import(tmp_path: Path) -> None:
+    heard: list[str] = []
+    source = WarmKernels(1, ["json"], heard.append)
+    running, first = source.take({}, tmp_path), source.parent
+    source.expect(["json"])  # which they have
+    assert source.other is None
+    source.expect(["wave"])
+    source.expect(["aifc"])  # once is enough
+    deadline = time.monotonic() + 30
+    while source.parent is first and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert forked(tmp_path, source, "wave")
+    assert running.running()  # it ends when its user ends it
+    running.end()
+    source.close()
+    assert first.process.poll() is not None
+    assert source.parent.process.poll() is not None
+    assert not heard
+
+
+@pytest.mark.parametrize(("module", "said"), [("no_such_module", "no_such_module cannot be imported"), ("wave", "")])
+def test_kernels_stay_as_they_are_where_nothing_can_be_learned_or_it_is_too_late(tmp_path: Path, module: str, said: str) -> None:
+    heard: list[str] = []
+    source = WarmKernels(1, [], heard.append)
+    source.expect([module])
+    assert source.other
+    deadline = time.monotonic() + 30
+    while said and not heard and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not said or forked(tmp_path, source)
+    source.close()
+    assert source.other.process.poll() is not None
+    assert [said in line for line in heard] == [True] * bool(said)

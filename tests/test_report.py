@@ -125,8 +125,10 @@ def test_a_baseline_is_found_by_its_settings_and_never_a_control() -> None:
     results = make_results()
     assert report.find_baseline(results, {"chunk_size": 512}) == results[5].config_id
     assert report.find_baseline(results, {}) == results[0].config_id
-    with pytest.raises(WorkbenchError, match=r"no result has the baseline's settings \{'chunker': 'whole'\}"):
+    with pytest.raises(WorkbenchError, match=r"only controls have the baseline's settings \{'chunker': 'whole'\}"):
         report.find_baseline(results, {"chunker": "whole"})
+    with pytest.raises(WorkbenchError, match=r"no result has the baseline's settings \{'chunk_size': 7\}"):
+        report.find_baseline(results, {"chunk_size": 7})
 
 
 @pytest.mark.parametrize(

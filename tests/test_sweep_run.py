@@ -1,6 +1,7 @@
 """One run of a sweep with a real kernel: what is put in place, what goes to failed/, and what stays as it was."""
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -10,11 +11,14 @@ from typing import Any
 
 import nbformat
 import pytest
-from small_sweep import PARAMETERS, RUN, TROUBLE, notebook
+from small_sweep import PARAMETERS, RUN, TROUBLE, notebook, write_spec
 
 from workbench import engine_tidy, storage
 from workbench.engine_limits import Ended, Limits
+from workbench.ledger import Ledger
+from workbench.sweep_done import settle
 from workbench.sweep_run import execute
+from workbench.sweep_spec import plan
 
 SECRET = "canary-5f0c2b7e91"
 
@@ -134,3 +138,12 @@ def test_an_executed_notebook_is_tidied(tmp_path: Path, monkeypatch: pytest.Monk
     assert copy.cells[0].outputs[2].data == {"image/png": picture, "text/html": f"<img src='data:image/png;base64,{picture}'>~/x"}
     assert copy.cells[0].outputs[3].traceback == ["[X_TOKEN]"]
     assert record.metadata.widgets == {"state": {}}  # a copy
+
+
+def test_the_ledger_names_no_folder_of_this_machine(project: Path) -> None:
+    points = plan(write_spec(project, {"notebook": "tiny", "grid": {"dataset": [f"folder:{project}/docs", "folder:docs"]}}))[1]
+    with contextlib.closing(Ledger(points[0].folder.parent.parent / "ledger.sqlite")) as ledger:
+        settle(ledger, points)
+        labels = [entry.label for entry in ledger.entries()]
+    assert len(labels) == 2
+    assert str(project) not in "".join(labels)

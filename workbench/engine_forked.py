@@ -56,7 +56,7 @@ class ForkedProcess:
 
 
 class ForkParent:
-    """Hold the process that forks kernels (engine_fork.py); raise WorkbenchError when it cannot."""
+    """Hold the process that forks kernels (engine_fork.py); `wait` until it is ready."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(  # noqa: S603 - no shell; the modules are import names
@@ -74,6 +74,9 @@ class ForkParent:
         self.ready: Future[None] = Future()
         self.gone = False
         threading.Thread(target=self._listen, name="kernel-events", daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until it has imported its modules; close it and raise WorkbenchError when it cannot fork."""
         try:
             self.ready.result(START_SECONDS)
         except (WorkbenchError, TimeoutError) as error:
@@ -102,7 +105,9 @@ class ForkParent:
             self.process.stdin.flush()  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """End it; it kills the kernels that still run."""
+        """End it; it kills the kernels that still run, and has none before it is ready."""
+        if not self.ready.done():
+            self.process.kill()
         with self.lock, contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()  # type: ignore[union-attr]
         try:

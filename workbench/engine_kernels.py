@@ -43,6 +43,10 @@ class KernelSource(Protocol):
         """Return a running kernel that nobody used, for `km=` of nbclient: in `folder`, with `environment` on top of this process's."""
         ...
 
+    def expect(self, modules: Sequence[str]) -> None:
+        """Take note that runs import these modules too; kernels started from now on may have them."""
+        ...
+
     def close(self) -> None:
         """End the kernels that nobody took, and remove their files. A taken kernel is ended by its user: `shutdown_kernel(now=True)`."""
         ...
@@ -80,6 +84,9 @@ class FreshKernels:
         with contextlib.suppress(OSError, WorkbenchError):  # this run has its kernel; the next says what is wrong, should it be so still
             self._fill()
         return kernel
+
+    def expect(self, modules: Sequence[str]) -> None:
+        """See KernelSource: an ordinary kernel imports by itself."""
 
     def close(self) -> None:
         """See KernelSource."""
@@ -122,17 +129,45 @@ class WarmKernels(FreshKernels):
         if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
             raise WorkbenchError("warm kernels need Linux; use kernels: fresh")
         self.say = say
+        self.modules = tuple(modules)
         self.parent = ForkParent(modules, _environment({}))
+        self.other: ForkParent | None = None  # the next one, while it imports; then the one before, whose kernels may still run
         self.forking = True
         with contextlib.ExitStack() as undo:
             undo.callback(self.parent.close)
+            self.parent.wait()
             super().__init__(ahead)
             undo.pop_all()
+
+    def expect(self, modules: Sequence[str]) -> None:
+        """See KernelSource: another parent imports them, once, while kernels of the first go on; then it forks."""
+        with self.lock:
+            if self.other or not self.forking or not self.ahead or set(modules) <= set(self.modules):
+                return
+            self.other = ForkParent([*self.modules, *modules], _environment({}))
+        threading.Thread(target=self._change, args=(self.other,), daemon=True).start()
+
+    def _change(self, new: ForkParent) -> None:
+        try:
+            new.wait()
+        except WorkbenchError as error:
+            if self.ahead:  # not closed meanwhile
+                self.say(f"kernels import by themselves what they need: {error}")
+            return
+        with self.lock:
+            self.parent, self.other = new, self.parent
+            old = list(self.waiting)
+            self.waiting.clear()
+        for kernel in old:
+            kernel.end()
 
     def close(self) -> None:
         """See KernelSource."""
         super().close()
-        self.parent.close()
+        with self.lock:
+            parents = [parent for parent in (self.parent, self.other) if parent]
+        for parent in parents:
+            parent.close()
 
     def _start(self, environment: Mapping[str, str]) -> Kernel:
         from workbench.engine_provisioner import start

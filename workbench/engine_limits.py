@@ -25,9 +25,10 @@ STATES = {"": "ok"} | dict.fromkeys(("died", "interrupted"), "lost")  # every ot
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold the limits of one run: wall-clock seconds, resident MB (2**20 bytes) of its process tree, stored characters of a cell's output.
+    """Hold the limits of one run: wall-clock seconds, MB (2**20 bytes) of its process tree, stored characters of a cell's output.
 
-    None is no limit. Memory that processes share counts in each of them. A cell that prints more than 20 times what is stored is stopped.
+    None is no limit. Memory shared with other processes does not count, so a forked kernel is not charged for what its parent imported. A
+    cell that prints more than 20 times what is stored is stopped.
     """
 
     seconds: float | None = None
@@ -64,6 +65,7 @@ class Watch:
         self.began = time.monotonic()
         self.kind = ""
         self.peak = 0  # bytes
+        self.private = 0  # bytes, measured only where the resident ones pass the limit: it takes longer
         self.give_up: Callable[[], None] = lambda: None  # ends the waiting for the kernel
         self._kernel: psutil.Process | None = None
         self._tree: frozenset[psutil.Process] = frozenset()  # rebound, never changed: two threads read it
@@ -90,7 +92,7 @@ class Watch:
             self.end("interrupted")
         elif self.limits.seconds is not None and self.seconds > self.limits.seconds:
             self.end("timeout")
-        elif self.limits.memory_mb is not None and used > self.limits.memory_mb * MB:
+        elif self.limits.memory_mb is not None and used > self.limits.memory_mb * MB < self._private():
             self.end("memory")
 
     def end(self, kind: str) -> None:
@@ -105,7 +107,7 @@ class Watch:
         return {
             "interrupted": "the run was stopped from outside",
             "timeout": f"the run took longer than its limit of {self.limits.seconds or 0:g} seconds",
-            "memory": f"the run used {self.peak // MB} MB of memory, more than its limit of {self.limits.memory_mb} MB",
+            "memory": f"the run used {self.private // MB} MB of memory, more than its limit of {self.limits.memory_mb} MB",
             "flood": f"cell {(cell or 0) + 1} printed more than {FLOOD * self.limits.output_characters} characters",
         }[self.kind]
 
@@ -144,3 +146,13 @@ class Watch:
                 used += process.memory_info().rss
         self.peak = max(self.peak, used)
         return used
+
+    def _private(self) -> int:
+        """Return the bytes that would be free if the tree ended now."""
+        import psutil
+
+        self.private = 0
+        for process in self._tree:
+            with contextlib.suppress(psutil.Error):
+                self.private += process.memory_full_info().uss
+        return self.private

@@ -226,11 +226,12 @@ def find_baseline(results: Sequence[RunResult], wanted: Mapping[str, Any]) -> st
     """Return the config id of the first result with these settings that is no control; without any wish, that of `first_candidate`."""
     if not wanted:
         return first_candidate(results)
-    for result in results:
-        same = all(_fits(getattr(result.settings, field), value) for field, value in wanted.items())
-        if same and not is_control(result.settings):
+    same = [result for result in results if all(_fits(getattr(result.settings, field), value) for field, value in wanted.items())]
+    for result in same:
+        if not is_control(result.settings):
             return result.config_id
-    raise WorkbenchError(f"no result has the baseline's settings {dict(wanted)}")
+    problem = "only controls have the baseline's settings" if same else "no result has the baseline's settings"
+    raise WorkbenchError(f"{problem} {dict(wanted)}")
 
 
 def _fits(actual: Any, wanted: Any) -> bool:

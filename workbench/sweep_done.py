@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workbench import storage
 from workbench.datatypes import WorkbenchError
+from workbench.engine_tidy import cleaner
 from workbench.evaluation import RunResult, load_results
 from workbench.ledger import Ledger
 from workbench.sweep_spec import Point
@@ -20,7 +21,8 @@ FRESH = "fresh"  # the kind of a run that has a result and is run again all the 
 
 def settle(ledger: Ledger, points: Sequence[Point]) -> Collection[str]:
     """Make the ledger agree with the files, which are the truth for values, and return the ids of the runs that are done."""
-    ledger.add((point.run_id, point.label) for point in points)
+    clean = cleaner(points[0].folder, {}) if points else str
+    ledger.add((point.run_id, clean(point.label)) for point in points)  # a value may be a path of this machine (SC2)
     ledger.forget_others(point.run_id for point in points)
     # the ledger first: another driver puts a result in place before it says ok, so what is ok here has its files below
     known = {entry.run_id: entry for entry in ledger.entries([point.run_id for point in points])}

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench import registry
 from workbench.datatypes import WorkbenchError
 from workbench.engine_limits import Ended
+from workbench.evaluation import RunResult, load_results
 from workbench.executors import EXECUTORS, Executor, Task
+from workbench.registry import split_spec
 
 if TYPE_CHECKING:
     from workbench.engine_kernels import KernelSource
 
 KERNELS = ("auto", "warm", "fresh")
-PRELOADED = (  # what a run imports whose every value is cached; torch is not, a parent with it takes seconds to start
+PRELOADED = (  # what a run imports whose every value is cached
     *("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display"),
     *("workbench.report_diagnosis", "workbench.report_power", "workbench.report_winner", "workbench.embedding_st"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.optimize", "scipy.special"),
     *("bm25s", "Stemmer", "semantic_text_splitter", "sacrebleu", "tokenizers"),
 )
+COMPUTING = {
+    "st": ("torch", "sentence_transformers"),
+    "hf": ("torch", "transformers"),
+}  # what others import: seconds, so not before one does
 
 
 def make_executor(engine: str, name: str, jobs: int, kernels: str, say: Callable[[str], None]) -> Executor:
@@ -45,7 +51,7 @@ def make_executor(engine: str, name: str, jobs: int, kernels: str, say: Callable
 def _execute(task: Task, environment: Mapping[str, str], kernels: KernelSource | None, stop: threading.Event) -> Ended:
     from workbench.sweep_run import execute
 
-    return execute(
+    ended = execute(
         task.notebook,
         task.target,
         task.run_id,
@@ -55,6 +61,20 @@ def _execute(task: Task, environment: Mapping[str, str], kernels: KernelSource |
         kernels=kernels,
         stop=stop,
     )
+    if kernels and ended.state == "ok":
+        kernels.expect(imported(load_results(task.target / "result.json")))
+    return ended
+
+
+def imported(results: Sequence[RunResult]) -> list[str]:
+    """Return the modules that a run imported to compute what was not cached."""
+    found: dict[str, None] = {}
+    for result in results:
+        parts = {"embedder": result.cache.get("calls"), "generator": result.cache.get("completions")}
+        for part, computed in parts.items():
+            name, _ = split_spec(getattr(result.settings, part))
+            found |= dict.fromkeys(COMPUTING.get(name, ()) if computed else ())
+    return list(found)
 
 
 def _source(kind: str, say: Callable[[str], None], workers: int) -> KernelSource:

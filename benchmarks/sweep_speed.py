@@ -1,7 +1,8 @@
 """Measure what a sweep costs beside its work: 24 cached points against a shell loop of papermill, 24 new ones on two workers, none at all.
 
 Everything is measured side by side in one run, in a new project folder with its own cache; ratios count, seconds depend on the machine.
-The notebook is 01_chunk_sizing on the English demo: 6 chunk sizes x 2 chunkers x 2 retrievers, vectors by all-MiniLM-L6-v2.
+On the English demo, vectors by all-MiniLM-L6-v2: notebook 00 (4 chunkers x 6 sizes; two configurations, one plot a run), or notebook 01
+(6 sizes x 2 chunkers x 2 retrievers; three configurations, four plots a run).
 
     python benchmarks/sweep_speed.py --loop 6
 """
@@ -24,19 +25,27 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = {
-    "notebook": "01_chunk_sizing",
-    "fixed": {"dataset": "demo-en", "chunk_sizes": [64, 96, 128, 192, 256, 384], "baseline": 64, "answers": 1},
-    "fan_out": "chunk_sizes",
-    "grid": {"chunker": ["recursive", "sentence"], "retriever": ["dense", "hybrid"]},
+SIZES = [64, 96, 128, 192, 256, 384]
+SPECS = {
+    "00_start_here": {
+        "notebook": "00_start_here",
+        "fixed": {"dataset": "demo-en", "retrievers": ["dense", "random"]},
+        "grid": {"chunker": ["recursive", "sentence", "fixed", "markdown"], "chunk_size": SIZES},
+    },
+    "01_chunk_sizing": {
+        "notebook": "01_chunk_sizing",
+        "fixed": {"dataset": "demo-en", "chunk_sizes": SIZES, "baseline": 64, "answers": 1},
+        "fan_out": "chunk_sizes",
+        "grid": {"chunker": ["recursive", "sentence"], "retriever": ["dense", "hybrid"]},
+    },
 }
 
 
-def project(folder: Path) -> Path:
+def project(folder: Path, notebook: str) -> Path:
     """Make a project with the notebooks and the sweep."""
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "params").mkdir()
-    (folder / "params/speed.sweep.yaml").write_text(yaml.safe_dump(SPEC))
+    (folder / "params/speed.sweep.yaml").write_text(yaml.safe_dump(SPECS[notebook]))
     return folder
 
 
@@ -83,14 +92,14 @@ def import_seconds(module: str) -> float:
     return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
-def loop(folder: Path, points: int) -> float:
+def loop(folder: Path, notebook: str, points: int) -> float:
     """Run points by the papermill command, one process each, as a shell loop does; return seconds a point."""
     records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "outputs/speed/runs").glob("*/record.json"))]
     began = time.perf_counter()
     for record in records[:points]:
         file = folder / "loop.yaml"
         file.write_text(yaml.safe_dump(record["parameters"]))
-        command = [sys.executable, "-m", "papermill", str(folder / "notebooks/01_chunk_sizing.ipynb"), str(folder / "loop.ipynb")]
+        command = [sys.executable, "-m", "papermill", str(folder / f"notebooks/{notebook}.ipynb"), str(folder / "loop.ipynb")]
         command += ["-f", str(file), "--no-progress-bar", "--cwd", str(folder)]
         subprocess.run(command, cwd=folder, env=environment(folder), check=True, capture_output=True)
     return (time.perf_counter() - began) / points
@@ -99,15 +108,16 @@ def loop(folder: Path, points: int) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--notebook", choices=SPECS, default="00_start_here")
     parser.add_argument("--loop", type=int, default=24, help="points of the shell loop; its time is scaled to all")
     parser.add_argument("--repetitions", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = project(Path(temporary))
+        folder = project(Path(temporary), chosen.notebook)
         with one_core():
             alone, _ = sweep(folder, "--jobs", "1")
         work = cell_seconds(folder)
-        other = project(Path(temporary, "other"))
+        other = project(Path(temporary, "other"), chosen.notebook)
         both, _ = sweep(other, "--jobs", "2")
         points = len(work)
         imports = statistics.median(import_seconds("sentence_transformers") for _ in range(chosen.repetitions))
@@ -119,7 +129,7 @@ def main() -> None:
             cached[kind] = statistics.median(
                 sweep(folder, "--fresh", "--jobs", "2", "--kernels", kind)[0] for _ in range(chosen.repetitions)
             )
-        shell = loop(folder, min(chosen.loop, points)) * points
+        shell = loop(folder, chosen.notebook, min(chosen.loop, points)) * points
         print(f"{points} cached points: shell loop of papermill {shell:.1f} s")
         for kind, seconds in cached.items():
             print(f"  {kind} kernels, two jobs: {seconds:.1f} s, {shell / seconds:.1f} times faster")

@@ -95,7 +95,7 @@ def plot_learning(trained: Mapping[str, TrainedModel]) -> Figure:
         words = "Solid: on held-out questions. Dashed, hollow: on the training data, mean since the point before."
         figure.supxlabel(words, x=0.01, ha="left", fontsize=SMALL, color=FAINT)
         figure.draw_without_rendering()
-        _spread(figure, axes, labels)
+        _spread(axes, labels)
     return figure
 
 
@@ -146,7 +146,7 @@ def plot_break_even(found: BreakEven) -> Figure:
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         figure.draw_without_rendering()
-        _spread(figure, axes, labels)
+        _spread(axes, labels)
     return figure
 
 

@@ -123,7 +123,7 @@ def plot_budgets(results: Sequence[RunResult], metric_family: str = "evidence_re
         axes.set_xlabel("context budget in tokens (each step doubles)" if _doubles(budgets) else "context budget in tokens (log scale)")
         axes.set_ylabel(f"{metric_family}, 95 % interval")
         _finish(figure, "", _caption(list(tables[0].values())), ())
-        _spread(figure, axes, labels)
+        _spread(axes, labels)
     return figure
 
 
@@ -234,12 +234,11 @@ def _end_label(axes: Axes, label: str, x: float, y: float, colour: str, ink: str
     return axes.annotate(label, **at, va="center", fontsize=SMALL, color=ink, arrowprops=line, annotation_clip=False)
 
 
-def _spread(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
-    """Move labels up and down as little as needed (least squares) until none covers another; their order stays."""
+def _spread(axes: Axes, labels: Sequence[Annotation]) -> None:
+    """Move labels of a figure that is laid out up and down as little as needed (least squares) until none covers another, in their order."""
     from matplotlib.text import Text
     from scipy.optimize import isotonic_regression
 
-    figure.draw_without_rendering()
     labels = sorted(labels, key=lambda label: label.xyann[1])
     heights = np.array([Text.get_window_extent(label).height for label in labels]) + 3
     wanted = axes.transData.transform([(1, label.xyann[1]) for label in labels])[:, 1]

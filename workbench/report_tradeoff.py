@@ -113,5 +113,5 @@ def plot_tradeoff(comparison: Comparison, cost: str) -> Figure:
         if len(front) > 1:
             axes.set_title("Dark steps join those that nothing beats on both.", loc="left", fontsize=SMALL, color=FAINT)
         _finish(figure, "", _caption(rows), rows if len(costs) > 1 else ())
-        _spread(figure, axes, labels)
+        _spread(axes, labels)
     return figure

@@ -235,7 +235,7 @@ def _end_label(axes: Axes, label: str, x: float, y: float, colour: str, ink: str
 
 
 def _spread(axes: Axes, labels: Sequence[Annotation]) -> None:
-    """Move labels of a figure that is laid out up and down as little as needed (least squares) until none covers another, in their order."""
+    """Move labels of a laid out figure up and down as little as needed (least squares) until none covers another; their order stays."""
     from matplotlib.text import Text
     from scipy.optimize import isotonic_regression
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fakes import TINY_LENGTH
 
 from workbench import models, models_onnx, registry
 from workbench.datatypes import WorkbenchError
-from workbench.embedding import create_embedder
+from workbench.embedding import create_embedder, knows_language
 from workbench.embedding_onnx import OnnxEmbedder
 
 NAME = "sentence_embedding"
@@ -197,3 +198,16 @@ def test_each_backend_names_the_other_where_the_weights_are_not_its_own(tiny: Pa
     folder = changed(tiny, tmp_path, **{"model.safetensors": None})
     with pytest.raises(WorkbenchError, match=r"has no \.safetensors weights; its graph runs as onnx:"):
         create_embedder(f"st:{folder}")
+
+
+def test_only_a_model_that_states_other_languages_does_not_know_one(tiny: Path) -> None:
+    model = OnnxEmbedder(str(tiny)).model
+    stated = {(): True, ("en",): False, ("en", "ko"): True, ("multilingual",): True}
+    assert {languages: replace(model, languages=languages).knows("ko") for languages in stated} == stated
+    assert knows_language(f"onnx:{tiny}", "ko")  # nothing states its languages
+    assert knows_language("hash", "ko")
+
+
+def test_packaged_bge_knows_english_only() -> None:
+    packaged()
+    assert [knows_language(f"onnx:{BGE}", language) for language in ("en", "ko")] == [True, False]

@@ -113,8 +113,8 @@ def language(run: Evidence) -> Check:
     found = {kind: guess_language(" ".join(sample)) for kind, sample in texts.items()}
     problems, known = [], [model for model in (run.model, run.reranker) if model and model.languages]
     for model in known:
-        foreign = [f"the {kind} look {language!r}" for kind, language in found.items() if language not in model.languages]
-        if foreign and "multilingual" not in model.languages:
+        foreign = [f"the {kind} look {language!r}" for kind, language in found.items() if not model.knows(language)]
+        if foreign:
             problems.append(f"{model.name} knows {', '.join(model.languages)}, but {' and '.join(foreign)}")
     if not known:
         return Check("language", "ok", "not applicable: no model, or its languages are unknown")

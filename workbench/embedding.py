@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench import registry
 from workbench.datatypes import Embedder, Role, WorkbenchError
+from workbench.models import LocalModel
 from workbench.text import words
 
 SMALLEST_NORM = 1e-12  # below it float32 squares lose their digits, and the row would not be unit
@@ -74,3 +75,9 @@ EMBEDDERS: dict[str, Callable[..., Embedder] | str] = {
 def create_embedder(spec: str, options: Mapping[str, Any] | None = None, allow_download: bool = False) -> Embedder:
     """Build the embedder that `spec` names."""
     return registry.create("embedder", EMBEDDERS, spec, options or {}, allow_download=allow_download)
+
+
+def knows_language(spec: str, language: str) -> bool:
+    """Tell whether nothing states that the model of an embedder knows other languages only; loads no weights."""
+    model = getattr(create_embedder(spec), "model", None)
+    return not isinstance(model, LocalModel) or model.knows(language)

@@ -44,6 +44,10 @@ class LocalModel:
     licence: str
     adapter: Path | None = None  # folder of a LoRA adapter to put on the model in `path`
 
+    def knows(self, language: str) -> bool:
+        """Tell whether nothing states that the model knows other languages only."""
+        return not self.languages or not {language, "multilingual"}.isdisjoint(self.languages)
+
 
 def store() -> Path:
     """Return the folder of stored models: WORKBENCH_MODELS, else rag-workbench/models in the user's cache folder."""

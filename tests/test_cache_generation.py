@@ -14,6 +14,7 @@ from workbench import cache_generation
 from workbench.cache import Cache
 from workbench.cache_generation import CachedGenerator
 from workbench.datatypes import Completion, Conversation, Message, Passage, Span, WorkbenchError
+from workbench.generation import STOPPED, never
 from workbench.generation_openai import OpenAIGenerator
 
 
@@ -36,9 +37,11 @@ class Counting:
         self.asked += texts
         return [Completion("", "error", error="no") if "fail" in text else completed(text, len(self.asked)) for text in texts]
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:
         completion = self.generate([conversation])[0]
-        for letter in completion.text:
+        for said, letter in enumerate(completion.text):
+            if stop():
+                return Completion(completion.text[:said], "stopped", error=STOPPED)
             say(letter)
         return completion
 
@@ -127,6 +130,15 @@ def test_a_stream_is_stored_and_a_stored_one_is_said_at_once(store: Cache) -> No
     CachedGenerator(again, store).stream(ask("fail"), pieces.append)
     CachedGenerator(again, store).stream(ask("fail"), pieces.append)
     assert again.asked == ["fail", "fail"]
+
+
+def test_what_is_stopped_is_never_stored(store: Cache) -> None:
+    generator, pieces = Counting(), []
+    cached = CachedGenerator(generator, store)
+    stopped = cached.stream(ask("long one"), pieces.append, lambda: len(pieces) == 3)
+    assert (stopped.text, stopped.finish_reason, stopped.error) == ("eno", "stopped", STOPPED)
+    assert cached.generate([ask("long one")])[0].text == "eno gnol"
+    assert generator.asked == ["long one"] * 2
 
 
 def test_d10_a_kill_loses_one_block_at_most_and_blocks_hold_texts_of_like_length(store: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

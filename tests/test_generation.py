@@ -112,6 +112,7 @@ def test_it_streams_has_no_window_and_forgets_nothing() -> None:
     assert [generator.stream(asked, said.append)] == generator.generate([asked])
     assert said == ["Leave is granted by the team leader."]
     assert generator.overflows([asked, asked]) == [0, 0]
+    assert generator.size(asked) is None
     assert generator.generate([]) == []
     assert generator.fingerprint == {"name": "extractive", "version": 1}
 

@@ -10,7 +10,8 @@ from fakes import KEY, FakeServer, reply, right, said
 
 from workbench import registry, storage
 from workbench.datatypes import Completion, Conversation, Message, WorkbenchError
-from workbench.generation_openai import FAILURES_IN_A_ROW, OpenAIGenerator
+from workbench.generation_openai import OpenAIGenerator
+from workbench.generation_openai_gate import FAILURES_IN_A_ROW
 
 BAD = "야근 수당은 어떻게 계산하나요?"
 ECHO = {"error": {"message": f"no, not with {KEY}", "type": KEY, "code": KEY}}

@@ -7,7 +7,7 @@ import pytest
 
 from workbench.chunking import chunk_documents, create_chunker
 from workbench.datatypes import Completion, Conversation, Document, Example, WorkbenchError
-from workbench.generation import create_generator
+from workbench.generation import create_generator, never
 from workbench.pipeline import STEPS, Pipeline, preprocess
 from workbench.pipeline_rules import Rule
 from workbench.prompting import load_prompt
@@ -40,7 +40,7 @@ class Window:
         failed, fine = Completion("", "error", error="the server is tired"), Completion(self.text, "stop", 5, 2, 0.1)
         return [failed if self.fails and "badge" in conversation.question else fine for conversation in conversations]
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:
         say(self.text[:2])
         say(self.text[2:])
         return self.generate([conversation])[0]

@@ -11,6 +11,7 @@ from typing import Any
 from workbench.cache import Cache
 from workbench.cache_claims import claimed
 from workbench.datatypes import Completion, Conversation, Generator, WorkbenchError
+from workbench.generation import PromptSize, never
 from workbench.storage import canonical_json, fingerprint
 
 GENERATED_AT_ONCE = 32  # conversations; a kill loses those that are in work (of a generator that does not tell them one by one: a block)
@@ -19,7 +20,8 @@ GENERATED_AT_ONCE = 32  # conversations; a kill loses those that are in work (of
 class CachedGenerator:
     """Wrap a generator: known conversations come from the cache as they were, tokens and seconds included.
 
-    The key is the generator's fingerprint and the conversation. Never stored: errors (CL10), and what is sampled without a seed (CL9).
+    The key is the generator's fingerprint and the conversation. Never stored: errors (CL10), what somebody stopped, and what is sampled
+    without a seed (CL9).
     A generator whose `generate` takes `done` (called with number and completion as each is finished) has each stored at once.
     """
 
@@ -61,10 +63,10 @@ class CachedGenerator:
                     break
         return [found[key] for key in keys]
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:
         """Return one completion, its text handed over piece by piece as it comes, at once where it is known."""
         if self._sampled:
-            return self.generator.stream(conversation, say)
+            return self.generator.stream(conversation, say, stop)
         key = self._key(conversation)
         found = self._known([key])
         if key in found:
@@ -72,7 +74,7 @@ class CachedGenerator:
             say(found[key].text)
             return found[key]
         self.cache.counts.completions += 1
-        completion = self.generator.stream(conversation, say)
+        completion = self.generator.stream(conversation, say, stop)
         self._store({key: completion})
         return completion
 
@@ -90,6 +92,10 @@ class CachedGenerator:
             self.cache.put("overflow", str(self.fingerprint["name"]), [(names[key], b"%d" % tokens) for key, tokens in fresh.items()])
             over |= fresh
         return [over[key] for key in keys]
+
+    def size(self, conversation: Conversation) -> PromptSize | None:
+        """Return the tokens of a prompt, None where the generator counts none here."""
+        return self.generator.size(conversation)
 
     def _key(self, conversation: Conversation) -> str:
         messages = [[message.role, message.content] for message in conversation.messages]
@@ -124,7 +130,7 @@ class CachedGenerator:
         return completions
 
     def _store(self, completions: Mapping[str, Completion]) -> None:
-        good = [(key, json.dumps(asdict(value)).encode()) for key, value in completions.items() if value.finish_reason != "error"]
+        good = [(key, json.dumps(asdict(value)).encode()) for key, value in completions.items() if not value.error]
         if good:
             self.cache.put("completion", str(self.fingerprint["name"]), good)
 

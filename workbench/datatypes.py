@@ -126,13 +126,13 @@ class Conversation:
 class Completion:
     """Hold what a generator returned.
 
-    `finish_reason` is "stop", "length" (stopped by our own cap on new tokens) or "error": then `error` says why in one line and there is
-    no text.
+    `finish_reason` is "stop", "length" (stopped by our own cap on new tokens), "error" (then `error` says why in one line and there is no
+    text) or "stopped" (somebody did not wait for the end: `error` says so, and the text is what was written until then).
     Token counts are None where the generator has no tokens or its server did not tell. In a batch, `seconds` is an equal share of its time.
     """
 
     text: str
-    finish_reason: Literal["stop", "length", "error"] = "stop"
+    finish_reason: Literal["stop", "length", "error", "stopped"] = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float = 0.0
@@ -289,8 +289,8 @@ class Generator(Protocol):
 
     def generate(self, conversations: Sequence[Conversation]) -> list[Completion]: ...
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        """Generate one completion and hand over its text piece by piece as it comes."""
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = lambda: False) -> Completion:
+        """Generate one completion and hand over its text piece by piece as it comes; end the work soon after `stop()` is true."""
         ...
 
     def overflows(self, conversations: Sequence[Conversation]) -> list[int]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from workbench import registry
@@ -15,6 +16,7 @@ from workbench.text import TOKENISERS, guess_language, sentences
 
 REFUSALS = {"en": "The passages do not say.", "ko": "문서에서 답을 찾을 수 없습니다."}
 LARGEST = 1e300  # whole numbers can be larger than any float
+STOPPED = "stopped before it was finished"  # the error of a completion that somebody stopped
 _HEADING = re.compile(r"#{1,6}\s|[^\n]*\n\|[-:| ]+$", re.MULTILINE)  # of a section, or of a table: the row above its rule
 
 
@@ -24,6 +26,25 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf, whol
     if not fits or (not whole and value >= LARGEST):
         between = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}" if low > -math.inf else ""
         raise WorkbenchError(f"{part}.{name} {value!r} must be a {'whole ' if whole else ''}number {between}".rstrip())
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSize:
+    """Hold the tokens of a prompt as its model counts them: each message alone, all as the model reads it, and what may come after.
+
+    `text` is what the model reads: the messages in its chat template. `window` is None where the model does not state one.
+    """
+
+    messages: tuple[int, ...]
+    total: int
+    answer: int
+    window: int | None
+    text: str
+
+
+def never() -> bool:
+    """Stop nothing."""
+    return False
 
 
 class ExtractiveGenerator:
@@ -37,8 +58,8 @@ class ExtractiveGenerator:
         """Return one sentence for each conversation, or a refusal when none shares a term with the question; takes 0 seconds by decree."""
         return [Completion(_best_sentence(conversation.question, conversation.passages)) for conversation in conversations]
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        """Say the answer at once."""
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:  # noqa: ARG002
+        """Say the answer at once; there is nothing to stop."""
         completion = self.generate([conversation])[0]
         say(completion.text)
         return completion
@@ -46,6 +67,9 @@ class ExtractiveGenerator:
     def overflows(self, conversations: Sequence[Conversation]) -> list[int]:
         """Return zeros: there is no window."""
         return [0] * len(conversations)
+
+    def size(self, conversation: Conversation) -> None:
+        """Return None: there are no tokens."""
 
 
 def _best_sentence(question: str, passages: Sequence[Passage]) -> str:

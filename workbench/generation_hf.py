@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench import models, registry
 from workbench.datatypes import Completion, Conversation, WorkbenchError
 from workbench.embedding_st import DTYPES, native_dtype
-from workbench.generation import check_number
+from workbench.generation import STOPPED, PromptSize, check_number, never
 from workbench.generation_hf_load import load_generator
 from workbench.generation_hf_prefix import BUCKET, PrefixCache, shared_tokens
+from workbench.generation_hf_sampling import drawn, seeded
+from workbench.generation_hf_stop import StoppedError, stoppable
 from workbench.generation_hf_text import MessageTokenizer, RefusedError
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ class HFGenerator:
                     done(number, completions[number])
         return completions
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        """Return the completion that `generate` returns, and say its text in pieces of whole characters.
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:
+        """Return the completion that `generate` returns, and say its text in pieces of whole characters, until `stop()` is true.
 
         Only what later tokens change differs from the text: bytes that turn out to form no character, letters that compose across tokens.
         """
@@ -145,11 +146,23 @@ class HFGenerator:
                 say(text[said:])
                 said = len(text)
 
-        return self._completion(row, self._write([row], tell))
+        start = time.perf_counter()
+        try:
+            with stoppable(self._loaded, stop):
+                return self._completion(row, self._write([row], tell))
+        except StoppedError:
+            row.finish = "stopped"
+            return replace(self._completion(row, time.perf_counter() - start), error=STOPPED)
 
     def overflows(self, conversations: Sequence[Conversation]) -> list[int]:
         """Return how many tokens too long each prompt with its longest answer is for the window; loads the tokenizer only."""
         return [self._excess(self._read(conversation)[0]) for conversation in conversations]
+
+    def size(self, conversation: Conversation) -> PromptSize:
+        """Return the tokens of a prompt; loads the tokenizer only. Raise WorkbenchError where the chat template refuses the messages."""
+        messages = tuple(self._tokenizer.count(message.content) for message in conversation.messages)
+        text, tokens = self._tokenizer.prompt(conversation.messages)
+        return PromptSize(messages, len(tokens), self.max_new_tokens, self.model.max_length, text)
 
     def _read(self, conversation: Conversation) -> tuple[list[int], str]:
         """Return the tokens of a prompt, and why it cannot be answered, "" when it can."""
@@ -167,16 +180,7 @@ class HFGenerator:
         return max(0, len(tokens) + self.max_new_tokens - window) if window else 0
 
     def _row(self, prompt: list[int], prefix: tuple[int, ...] = ()) -> _Row:
-        row = _Row(prompt, prefix)
-        if self.temperature:
-            import torch
-
-            row.draws = torch.Generator()
-            if self.seed is None:
-                row.draws.seed()
-            else:
-                row.draws.manual_seed(int.from_bytes(hashlib.sha256(repr((self.seed, prompt)).encode()).digest()[:8], "big"))
-        return row
+        return _Row(prompt, prefix, seeded(self.seed, prompt) if self.temperature else None)
 
     def _prefix(self, conversation: Conversation, prompt: list[int]) -> tuple[int, ...]:
         """Return the tokens of the shared messages; () when they are few, the prompt begins otherwise or the model cannot reuse them."""
@@ -249,11 +253,7 @@ class HFGenerator:
             raise WorkbenchError(f"the model {self.model.name!r} computes NaN or infinity in {self.dtype}; set generator.dtype to float32")
         if not self.temperature:
             return logits.argmax(1).tolist()
-        logits = logits.cpu()
-        shares, tokens = torch.softmax((logits - logits.amax(1, keepdim=True)) / self.temperature, 1).sort(descending=True, stable=True)
-        shares[shares.cumsum(1) - shares >= self.top_p] = 0
-        places = [int(torch.multinomial(share, 1, generator=row.draws)) for share, row in zip(shares, rows, strict=True)]
-        return [int(tokens[number, place]) for number, place in enumerate(places)]
+        return drawn(logits, [row.draws for row in rows if row.draws], self.temperature, self.top_p)
 
     def _append(self, row: _Row, token: int) -> None:
         """Add a token and finish the row at an end token, after a base model's first line, or at the cap."""

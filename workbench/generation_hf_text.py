@@ -48,14 +48,23 @@ class MessageTokenizer:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of a prompt; raise RefusedError when the chat template refuses the messages."""
+        return self.prompt(messages)[1]
+
+    def count(self, text: str) -> int:
+        """Return how many tokens a text has by itself."""
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[str, list[int]]:
+        """Return a prompt as text and its tokens; raise RefusedError when the chat template refuses the messages."""
         if not self.chats:
-            return self._tokenizer(completion_prompt(messages), verbose=False).input_ids
+            text = completion_prompt(messages)
+            return text, self._tokenizer(text, verbose=False).input_ids
         messages = messages if self._reads_system else without_system(messages)
         try:
             text = self._rendered(messages)
         except TemplateError as error:
             raise RefusedError(f"the chat template of the model {self.model.name!r} refuses these messages: {error}") from None
-        return self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids  # the template has written them
+        return text, self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids  # the template has written them
 
     def text(self, written: Sequence[int]) -> str:
         """Return the answer in these tokens, without an unfinished last character and white space around it."""

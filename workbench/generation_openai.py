@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from workbench import registry
 from workbench.datatypes import Completion, Conversation
-from workbench.endpoint import Endpoint, EndpointError, NotAskedError
-from workbench.generation import check_number
+from workbench.endpoint import Endpoint, EndpointError
+from workbench.generation import STOPPED, check_number, never
+from workbench.generation_openai_gate import Gate
+from workbench.generation_openai_stop import stoppable
 
-FAILURES_IN_A_ROW = 5  # conversations, then the rest is not asked
 CAP_PARAMETERS = ("max_tokens", "max_completion_tokens")
 ENDINGS = {  # reasons to finish that leave no complete text
     "content_filter": "cut the text with its content filter",
@@ -73,7 +73,7 @@ class OpenAIGenerator:
         }
         self.concurrency = concurrency
         self._endpoint = Endpoint(argument, timeout, part)
-        self._gate = _Gate(part, max_calls, max_seconds)
+        self._gate = Gate(part, max_calls, max_seconds)
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
@@ -116,10 +116,16 @@ class OpenAIGenerator:
                 pool.shutdown(wait=False, cancel_futures=True)
         return [completions[number] for number in range(len(conversations))]
 
-    def stream(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        """Return one completion; what was said of a stream that fails later stays said, so show the error of the completion with it."""
+    def stream(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool] = never) -> Completion:
+        """Return one completion; what was said of a stream that fails later stays said, so show the error of the completion with it.
+
+        Soon after `stop()` is true the connection is cut, which ends the work of a server that looks.
+        """
         with self._gate.opened():
-            return self._settled(lambda: self._streamed(conversation, say))
+            return self._settled(lambda: self._streamed(conversation, say, stop))
+
+    def size(self, conversation: Conversation) -> None:
+        """Return None: the server's tokenizer is not known here."""
 
     def _completed(self, conversation: Conversation) -> Completion:
         return self._settled(lambda: self._reply(conversation))
@@ -155,17 +161,37 @@ class OpenAIGenerator:
             raise self._fault("did not say why the text ends (finish_reason), so it may be cut")
         return self._checked(getattr(message, "content", None), finish, getattr(reply, "usage", None), seconds)
 
-    def _streamed(self, conversation: Conversation, say: Callable[[str], None]) -> Completion:
-        request = self._request(conversation) | {"stream": True, "stream_options": {"include_usage": True}}
-        started, pieces, finish, usage, event = 0.0, [], None, None, None
+    def _streamed(self, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool]) -> Completion:
+        pieces: list[str] = []
+        started = time.perf_counter()
+        try:
+            with stoppable(self._endpoint.client, stop) as client:
+                return self._followed(client, conversation, say, stop, pieces)
+        except EndpointError:
+            if not stop():
+                raise
+        text = unicodedata.normalize("NFC", "".join(pieces))
+        return Completion(text, "stopped", seconds=time.perf_counter() - started, error=STOPPED)
 
-        def send(client: Any) -> Any:
+    def _followed(
+        self, client: Any, conversation: Conversation, say: Callable[[str], None], stop: Callable[[], bool], pieces: list[str]
+    ) -> Completion:
+        """Return the completion of a stream, and keep its pieces as they come; raise EndpointError when it is stopped."""
+        request = self._request(conversation) | {"stream": True, "stream_options": {"include_usage": True}}
+        started, finish, usage, event = 0.0, None, None, None
+
+        def send(_client: Any) -> Any:
             nonlocal started
             started = time.perf_counter()
             return client.chat.completions.create(**request)
 
-        with contextlib.closing(self._endpoint.stream(send, self._gate.permit)) as events:
+        def permit() -> str:
+            return STOPPED if stop() else self._gate.permit()
+
+        with contextlib.closing(self._endpoint.stream(send, permit)) as events:
             for event in events:
+                if stop():
+                    raise EndpointError(STOPPED)
                 usage = getattr(event, "usage", None) or usage
                 choice = self._only_choice(event)  # None in an event that only tells the usage
                 ending = getattr(choice, "finish_reason", None)
@@ -220,58 +246,6 @@ class OpenAIGenerator:
 
     def _fault(self, what: str, own: bool = False) -> EndpointError:
         return EndpointError(self._endpoint.named(f"{self._endpoint.server} {what}"), own=own)
-
-
-class _Gate:
-    """Decide before each attempt whether it may go out: by budgets of calls and seconds, and by how the last conversations went."""
-
-    def __init__(self, part: str, max_calls: int, max_seconds: float) -> None:
-        self._part = part
-        self.works = False
-        self._max_calls, self._calls = max_calls, 0
-        self._max_seconds, self._seconds, self._since = max_seconds, 0.0, 0.0
-        self._failures = 0
-        self._closed = ""
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Let requests out within this block, even if the last block ended in failures, and count its seconds."""
-        self._closed, self._since = "", time.monotonic()
-        left = "interrupted"  # unless it ends by itself: nothing still waiting in a thread shall be tried again
-        try:
-            yield
-            left = self._closed
-        finally:
-            self._closed = left
-            self._seconds += time.monotonic() - self._since
-
-    def permit(self) -> str:
-        """Count an attempt and return "", or return why none may be made."""
-        with self._lock:
-            if self._closed:
-                return self._closed
-            if self._max_calls and self._calls >= self._max_calls:
-                return f"the budget of {self._max_calls} calls ({self._part}.max_calls) is spent"
-            if self._max_seconds and self._seconds + time.monotonic() - self._since >= self._max_seconds:
-                return f"the budget of {self._max_seconds:g} seconds ({self._part}.max_seconds) is spent"
-            self._calls += 1
-            return ""
-
-    def worked(self) -> None:
-        with self._lock:
-            self.works, self._failures = True, 0
-
-    def failed(self, error: EndpointError) -> None:
-        """Close the gate after an error that all would meet, or too many in a row; one not asked, or at fault itself, tells nothing."""
-        if isinstance(error, NotAskedError) or error.own:
-            return
-        with self._lock:
-            self.works, self._failures = False, self._failures + 1
-            if error.hopeless:
-                self._closed = self._closed or f"every conversation would fail like this: {error}"
-            elif self._failures >= FAILURES_IN_A_ROW:
-                self._closed = self._closed or f"{FAILURES_IN_A_ROW} conversations in a row failed, the last: {error}"
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -23,6 +23,7 @@ from workbench.datatypes import (
     Tokenizer,
     WorkbenchError,
 )
+from workbench.generation import STOPPED, never
 from workbench.packing import Context, pack
 from workbench.pipeline_postprocess import clean_up, postprocess
 from workbench.pipeline_rules import Rule
@@ -75,8 +76,14 @@ class Pipeline:
     rules: tuple[Rule, ...] = ()
     shots: ShotSelector | None = None
 
-    def answer(self, examples: Sequence[Example], watch: Watch = ignore, say: Callable[[str], None] | None = None) -> list[Answer]:
-        """Answer questions from nothing but their text; `say` gets the text of each completion piece by piece."""
+    def answer(
+        self,
+        examples: Sequence[Example],
+        watch: Watch = ignore,
+        say: Callable[[str], None] | None = None,
+        stop: Callable[[], bool] = never,
+    ) -> list[Answer]:
+        """Answer questions from nothing but their text; `say` gets the text of each completion piece by piece until `stop()` is true."""
         with timed(watch, "preprocess") as produced:
             examples = [preprocess(example) for example in examples]
             produced += examples
@@ -88,7 +95,7 @@ class Pipeline:
                 self.retriever, examples, self.top_k, self.budget, self.tables, self.chunks, self.chunk_tokens, queries
             )
             produced += hits
-        return self.answer_from(examples, hits, contexts, watch, say)
+        return self.answer_from(examples, hits, contexts, watch, say, stop)
 
     def answer_from(
         self,
@@ -97,10 +104,12 @@ class Pipeline:
         contexts: Sequence[Context],
         watch: Watch = ignore,
         say: Callable[[str], None] | None = None,
+        stop: Callable[[], bool] = never,
     ) -> list[Answer]:
         """Answer questions whose hits and contexts (of at least the budget) are known; one that fails gets an answer with an error.
 
-        A prompt chain takes the steps "augment" and "generate" once for each of its prompts; `say` gets the text of the last.
+        A prompt chain takes the steps "augment" and "generate" once for each of its prompts; `say` gets the text of the last. With `say`,
+        the work ends soon after `stop()` is true: what is unfinished then has the error STOPPED, its step the text written so far.
         """
         budget = self.budget if self.prompt.shows_passages else 0
         contexts = [context.within(budget, self.tables) for context in contexts]
@@ -115,7 +124,7 @@ class Pipeline:
             contexts = [item.context for item in asked]  # what one step had to leave out, the next does not bring back
             notes = [(*before, *item.notes) for before, item in zip(notes, asked, strict=True)]
             with timed(watch, "generate") as completions:
-                completions += self._generate(asked, say if last else None)
+                completions += self._generate(asked, say and (say if last else _unsaid), stop)
             done = [
                 Step("answer" if last else prompt.name, item.conversation.messages, completion)
                 for item, completion in zip(asked, completions, strict=True)
@@ -126,12 +135,13 @@ class Pipeline:
             answers += [self._answer(*row) for row in rows]
         return answers
 
-    def _generate(self, asked: Sequence[Augmented], say: Callable[[str], None] | None) -> list[Completion]:
+    def _generate(self, asked: Sequence[Augmented], say: Callable[[str], None] | None, stop: Callable[[], bool]) -> list[Completion]:
         fitting = [item.conversation for item in asked if not item.error]
         if say is None:
             completions = iter(self.generator.generate(fitting))
         else:
-            completions = iter([self.generator.stream(conversation, say) for conversation in fitting])
+            stopped = Completion("", "stopped", error=STOPPED)
+            completions = iter([stopped if stop() else self.generator.stream(conversation, say, stop) for conversation in fitting])
         return [Completion("", "error", error=item.error) if item.error else next(completions) for item in asked]
 
     def augment(
@@ -160,6 +170,10 @@ class Pipeline:
         done = postprocess(answer.completion.text, len(passages), self.rules, prompt.format, prompt.marker, prompt.refusal)
         notes = (*notes, *done.notes)
         return replace(answer, text=done.text, refused=done.refused, citations=done.citations, notes=notes, valid=done.valid)
+
+
+def _unsaid(piece: str) -> None:
+    """Say nothing of a step that others follow."""
 
 
 @dataclass(frozen=True)

@@ -1,255 +1,267 @@
-"""Show what prompts make of a question: the messages, the completion, the answer and its scores; plain HTML, and a JupyterLab interface."""
+"""The prompt playground in JupyterLab: prompts side by side, what is sent byte for byte, answers as they are written, and a stop.
+
+The kernel hears of a button only when it does nothing else, so what takes long is done in a thread (`widgets_prompt_stream.Work`).
+"""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.cache import Cache
-from workbench.datatypes import Answer, Completion, Dataset, Example, Message, Step, Tokenizer, WorkbenchError
-from workbench.experiment_build import Models, Parts, build, resolve
-from workbench.experiment_data import NONE, Prepared
-from workbench.metrics_answers import score_answer
-from workbench.pipeline import retrieve_to_fill
-from workbench.prompting import load_prompt, resolve_prompt
-from workbench.settings import Settings
-from workbench.storage import cache_file
-from workbench.tokens import counter
-from workbench.widgets import error_box, plural
-from workbench.widgets_question import FREE, find_question, question_controls, question_head
-from workbench.widgets_retrieval import check_tokenizer, evidence_ranges
-from workbench.widgets_style import LABEL, SHOWN, brief, column, escape, folded, labelled, page
+from workbench import models
+from workbench.datatypes import Example, WorkbenchError
+from workbench.experiment_data import Prepared
+from workbench.prompting import PROMPTS, Prompt, load_prompt, resolve_prompt
+from workbench.settings import CLOSED_BOOK, Settings
+from workbench.widgets_language import words
+from workbench.widgets_prompt_answers import Prompts
+from workbench.widgets_prompt_editor import Editor
+from workbench.widgets_prompt_stream import Column, Work
+from workbench.widgets_prompt_template import saved_variants
+from workbench.widgets_prompt_view import PROMPT_STYLE, prompt_view
+from workbench.widgets_question import find_question, question_controls, question_head
+from workbench.widgets_style import STYLE, brief, error_box, escape
 
-HEAD, TAIL = 400, 300  # characters of a message that stand open; what a prompt asks for often comes last
-SHOT = 80  # characters at both ends of a shot
-WAITING = "Press run to answer."
-FINISHED = {"stop": "ended by itself", "length": "stopped by our cap on new tokens", "error": "failed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """Hold what one prompt made of a question; `shots` is how many examples were to be shown, `scores` is empty where nothing is scored."""
-
-    prompt: str
-    answer: Answer
-    scores: Mapping[str, float]
-    shots: int = 0
-
-
-# --- the view ----------------------------------------------------------------------------------------------------------------------------
-
-
-def prompt_view(example: Example, tried: Sequence[Tried], tokenizer: Tokenizer) -> str:
-    """Return static, escaped HTML of what each prompt made of a question, side by side.
-
-    First the answer as a user would see it with its scores, then each call of the generator: its messages, with their tokens of the
-    measuring `tokenizer`, and the completion as it was generated. HEAD and TAIL characters of a message stand open, SHOT at both ends of
-    a shot.
-    """
-    legend = (
-        f"Tokens of messages are of {brief(tokenizer.name)}, without what a chat template adds; those of completions are the generator's."
-    )
-    columns = [column(item.prompt, _column(example, item, tokenizer)) for item in tried]
-    return page(question_head(example) + f'<div class="row faint">{folded(legend)}</div>', columns)
-
-
-def _column(example: Example, tried: Tried, tokenizer: Tokenizer) -> str:
-    answer = tried.answer
-    parts = [_result(answer), _scores(tried.scores), _facts(answer), _passages(example, answer)]
-    for number, step in enumerate(answer.steps, start=1):
-        last = step is answer.steps[-1]
-        name = f"Step {number} of {len(answer.steps)}: {step.name}" if len(answer.steps) > 1 else "What was sent"
-        parts.append(f'<div class="item" role="heading" aria-level="5"><b>{escape(brief(name))}</b></div>')
-        parts += _messages(step.messages, last and tried.shots > 0, counter(tokenizer))
-        parts.append(_completion(step.completion))
-    return "".join(parts)
-
-
-def _box(kind: str, role: str, facts: Iterable[str], text: str, head: int = SHOWN, tail: int = 0) -> str:
-    """Return a framed text under its role; kind, role and facts are trusted."""
-    title = " · ".join([f'<span class="role">{role}</span>', *facts])
-    body = folded(text, head, tail) if text else '<div class="faint">(no text)</div>'
-    return f'<div class="box {kind}" role="group" aria-label="{role}"><div class="faint">{title}</div>{body}</div>'
-
-
-def _result(answer: Answer) -> str:
-    if answer.error:
-        return _box("wrong", "No answer", (), answer.error)
-    return _box("written", "Answer", ["refused"] * answer.refused, answer.text)
-
-
-def _scores(scores: Mapping[str, float]) -> str:
-    """Return scores as a table; a question that a metric is not asked of has no row, and what is left unscored says so."""
-    rows = "".join(
-        f'<tr><th scope="row">{name}</th><td>{"unscored" if math.isnan(value) else f"{value:.2f}"}</td></tr>'
-        for name, value in scores.items()
-    )
-    return f'<table aria-label="scores">{rows}</table>' if rows else ""
-
-
-def _facts(answer: Answer) -> str:
-    """Return what postprocessing found in a completion and did to it."""
-    facts = [(note.hook, note.text) for note in answer.notes]
-    if answer.citations:
-        facts.insert(0, ("cites", ", ".join(f"passage {number}" for number in answer.citations)))
-    if answer.valid is not None and "format" not in dict(facts):  # its note says what is wrong
-        facts.insert(0, ("format", f"{'' if answer.valid else 'not '}as the prompt asks"))
-    return "".join(labelled(f"{name}:", text, SHOWN) for name, text in facts)
-
-
-def _passages(example: Example, answer: Answer) -> str:
-    """Return the passages that the generator was shown, as they are numbered in its context, evidence underlined."""
-    if not answer.passages:
-        return '<div class="faint">No passage was shown.</div>'
-    rows, holding = [], []
-    for number, passage in enumerate(answer.passages, start=1):
-        evidence = evidence_ranges(example, passage.span)
-        holding += [str(number)] if evidence else []
-        badge = ' <span class="badge found">evidence</span>' if evidence else ""
-        title = folded(passage.title or passage.span.document_id, LABEL)
-        text = folded(passage.text, HEAD, evidence=evidence)
-        rows.append(f'<div class="item"><div class="row"><b>[{number}]</b>{badge} {title}</div>{text}</div>')
-    known = f", evidence in {', '.join(holding) or 'none'}" if example.evidence else ""
-    summary = f"{plural(len(rows), 'passage')}, {plural(answer.context_tokens, 'token')} of context{known}"
-    return f"<details><summary>{summary}</summary>{''.join(rows)}</details>"
-
-
-def _messages(messages: Sequence[Message], with_shots: bool, count: Callable[[str], int]) -> list[str]:
-    """Return a box for each message; questions and answers before the last question are shots, where shots were asked for."""
-    talk = [message for message in messages if message.role != "system"]
-    boxes, shot = [], 0
-    for message in messages:
-        facts, ends = [plural(count(message.content), "token")], (HEAD, TAIL)
-        if with_shots and message.role != "system" and message is not talk[-1]:
-            shot += message.role == "user"
-            facts, ends = [f"shot {shot}", *facts], (SHOT, SHOT)
-        boxes.append(_box(message.role, message.role, facts, message.content, *ends))
-    return boxes
-
-
-def _completion(completion: Completion) -> str:
-    facts = [FINISHED[completion.finish_reason]]
-    if completion.prompt_tokens is not None:
-        facts.append(f"read {plural(completion.prompt_tokens, 'token')}")
-    if completion.completion_tokens is not None:
-        facts.append(f"wrote {plural(completion.completion_tokens, 'token')}")
-    failed = completion.finish_reason == "error"
-    return _box("wrong" if failed else "written", "completion, as generated", facts, completion.error if failed else completion.text)
-
-
-# --- answering ---------------------------------------------------------------------------------------------------------------------------
-
-
-class Prompts:
-    """Answer questions with several prompts and one generator; parts are built once, at the first question, and hits are shared."""
-
-    def __init__(self, prepared: Prepared, settings: Settings, prompts: Sequence[str], cached: bool = True) -> None:
-        if isinstance(prompts, str) or not prompts:
-            raise WorkbenchError(f"prompts {prompts!r} must be a list of at least one prompt, such as ['plain', 'concise']")
-        if settings.generator == NONE:
-            raise WorkbenchError("a prompt playground needs a generator: set generator to extractive, hf:MODEL or openai:MODEL")
-        check_tokenizer(prepared, settings)
-        self.prepared = prepared
-        self.prompts = {
-            name: load_prompt(name, prepared.language) for name in [resolve_prompt(name, prepared.language) for name in prompts]
-        }
-        self.settings = resolve(settings.replace(prompt=next(iter(self.prompts))), prepared)
-        self.cache = Cache(cache_file()) if cached else None
-        self._parts: Parts | None = None
-
-    def answer(self, example: Example, names: Iterable[str]) -> list[Tried]:
-        """Return what each of these prompts makes of a question; one that fails gets an answer with an error, the others go on."""
-        with closing(self.cache) if self.cache else nullcontext():  # it opens again where it is used next
-            if self._parts is None:
-                self._parts = build(self.settings, self.prepared, Models(self.cache))
-            pipeline = self._parts.pipeline
-            assert pipeline
-            hits, contexts = retrieve_to_fill(
-                pipeline.retriever,
-                [example],
-                pipeline.top_k,
-                pipeline.budget,
-                pipeline.tables,
-                pipeline.chunks,
-                pipeline.chunk_tokens,
-            )
-            tried = []
-            for name in names:
-                prompt = self.prompts[name]
-                try:
-                    answer = replace(pipeline, prompt=prompt).answer_from([example], hits, contexts)[0]
-                except WorkbenchError as error:  # shown in the place of the answer
-                    answer = Answer(
-                        example.id, example.question, "", steps=(Step("answer", (), Completion("", "error", error=str(error))),)
-                    )
-                scores = {} if example.id == FREE else score_answer(example, answer, self.prepared.language, prompt.citations)
-                tried.append(Tried(name, answer, scores, self.settings.shot_count))
-        return tried
-
-
-def try_prompts(
-    prepared: Prepared, settings: Settings, prompts: Sequence[str], question: str = "", cached: bool = True
-) -> tuple[Example, list[Tried]]:
-    """Return a question (its id, its text, or any text) and what each prompt makes of it, from the same hits."""
-    example, group = find_question(prepared.dataset, question), Prompts(prepared, settings, prompts, cached)
-    return example, group.answer(example, group.prompts)
-
-
-# --- the interface -----------------------------------------------------------------------------------------------------------------------
+DRAFT = "draft"  # the name of the prompt that stands in the editor
+MAX_SHOTS = 8
+STOPS: weakref.WeakSet[threading.Event] = weakref.WeakSet()  # of the playgrounds of this kernel
+WORDS = {
+    "generator": ("generator", "생성기"),
+    "generator hint": ("extractive, hf:MODEL or openai:MODEL", "extractive, hf:모델 또는 openai:모델"),
+    "shots": ("shots", "예시 수"),
+    "no shots": (
+        "Shots are taken from the training part of the data; prepare it with split selection, confirmation or test.",
+        "예시는 데이터의 학습 부분에서 가져옵니다. split을 selection, confirmation, test 가운데 하나로 준비하십시오.",
+    ),
+    "prompts": ("Prompts", "프롬프트"),
+    "draft": ("draft", "초안"),
+    "run": ("Run", "실행"),
+    "stop": ("Stop", "중지"),
+    "loading": ("Reading the messages …", "메시지를 만드는 중 …"),
+    "ready": ("Nothing is sent before you press Run.", "실행을 누르기 전에는 아무것도 보내지 않습니다."),
+    "busy": ("{generator} is answering …", "{generator}: 답변을 쓰는 중 …"),
+    "still": ("Still answering: stop it first.", "아직 답변 중입니다. 먼저 중지하십시오."),
+    "stopping": ("Stopping …", "중지하는 중 …"),
+    "idle": ("Nothing is being written.", "쓰고 있는 답변이 없습니다."),
+    "done": ("Done.", "끝났습니다."),
+    "stopped": ("Stopped.", "중지했습니다."),
+    "failed": ("Not done.", "끝내지 못했습니다."),
+    "none": ("tick at least one prompt", "프롬프트를 하나 이상 고르십시오"),
+    "edit": ("Edit a template", "템플릿 편집"),
+}
+say = words(WORDS)
+CSS = """<style>
+.workbench-playground :is(button, input, select, textarea, summary):focus-visible { outline: 3px solid #1f78d1; outline-offset: 1px; }
+.workbench-column { padding: 10px 12px; border-radius: 6px; }
+</style>"""
 
 
 def prompt_playground(prepared: Prepared, settings: Settings, prompts: Sequence[str], question: str = "", cached: bool = True) -> Any:
-    """Return an interface that asks one question after the other with each of several prompts; it answers when its button is pressed.
+    """Return an interface that asks one question after the other with each of several prompts, and edits their templates.
 
-    Prompts and settings are checked before any widget is made, so wrong arguments raise WorkbenchError here. With the environment variable
-    WORKBENCH_HEADLESS set, answer the question, return that static view and create no widget.
+    It shows the messages at once and answers when its button is pressed. Prompts and settings are checked before any widget is made, so
+    wrong arguments raise WorkbenchError here. With the environment variable WORKBENCH_HEADLESS set, answer the question, return that static
+    view and create no widget.
     """
     example, group = find_question(prepared.dataset, question), Prompts(prepared, settings, prompts, cached)
-
-    def view(example: Example, names: Iterable[str]) -> str:
-        return prompt_view(example, group.answer(example, names), prepared.tokenizer)
-
     if os.environ.get("WORKBENCH_HEADLESS"):
         from IPython.display import HTML
 
-        return HTML(view(example, group.prompts))
-    return _wire(prepared.dataset, list(group.prompts), view, example, group.settings.generator)
+        return HTML(prompt_view(example, list(group.answer(example, group.prompts)), prepared.tokenizer))
+    return Playground(group, example).box
 
 
-def _wire(dataset: Dataset, names: Sequence[str], view: Callable[[Example, Iterable[str]], str], example: Example, generator: str) -> Any:
-    """Build the controls; only the button answers, since models are slow."""
-    import ipywidgets
+def known_generators(settings: Settings) -> list[str]:
+    """Return the generators to choose from: the one that is set, `extractive`, and the models that are in the store."""
+    stored = [f"hf:{name}" for name, entry in models.catalogue().items() if entry.kind == "generator" and models.stored(name)]
+    return list(dict.fromkeys([settings.generator, "extractive", *stored]))
 
-    chosen = ipywidgets.SelectMultiple(
-        options=[(brief(name), name) for name in names],
-        value=tuple(names),
-        rows=min(len(names), 8),
-        description="prompts",
-        layout={"width": "min(100%, 720px)"},
-        style={"description_width": "90px"},
-    )
-    run = ipywidgets.Button(description="run", icon="play", button_style="primary", tooltip="answer the question with each prompt selected")
-    status = ipywidgets.HTML(WAITING)
-    result = ipywidgets.HTML()
-    crash = ipywidgets.Output()  # shows the traceback of an error that is not about the input
-    controls, current = question_controls(dataset, example, lambda: setattr(status, "value", WAITING))
 
-    @crash.capture(clear_output=True)
-    def answer(_button: Any) -> None:
-        run.disabled, status.value, result.value = True, f"{escape(brief(generator))} is answering …", ""
+class Playground:
+    """Hold the widgets of a playground and what they work with; `box` is the widget to show."""
+
+    def __init__(self, group: Prompts, example: Example) -> None:
+        import ipywidgets
+
+        self.group = group
+        self.prompts: dict[str, Prompt | WorkbenchError | None] = dict(group.prompts)
+        language = group.prepared.language
+        others = [resolve_prompt(name, language) for name in (*PROMPTS, CLOSED_BOOK)]
+        listed = list(dict.fromkeys([*group.prompts, *others, *saved_variants()]))
+        wide = {"layout": {"width": "min(100% - 4px, 720px)"}, "style": {"description_width": "130px"}}
+
+        for stop in STOPS:
+            stop.set()  # a cell that is run again leaves no model at work behind what is no longer shown
+        self.stop = threading.Event()
+        STOPS.add(self.stop)
+        self.busy = False
+        self.columns: dict[str, Column] = {}
+        self.crash = ipywidgets.Output()  # shows the traceback of an error that is not about the input
+        self.problem, self.status, self.head = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
+        self.work = Work(self.problem, self.crash)
+        self.generator = ipywidgets.Combobox(
+            value=group.settings.generator,
+            options=known_generators(group.settings),
+            placeholder=say("generator hint"),
+            description=say("generator"),
+            continuous_update=False,
+            **wide,
+        )
+        most = max(MAX_SHOTS, group.settings.shot_count)
+        self.shots = ipywidgets.IntSlider(
+            group.settings.shot_count,
+            0,
+            most,
+            description=say("shots"),
+            continuous_update=False,
+            disabled=not group.prepared.training,
+            **wide,
+        )
+        lacking = "" if group.prepared.training else f'<div style="opacity: .75">{escape(say("no shots"))}</div>'
+        self.boxes: dict[str, Any] = {}
+        self.choice = ipywidgets.Box(layout={"flex_flow": "row wrap"})
+        self.run = ipywidgets.Button(description=say("run"), icon="play", button_style="primary")
+        self.halt = ipywidgets.Button(description=say("stop"), icon="stop")
+        columns = "repeat(auto-fit, minmax(min(100%, 300px), 1fr))"
+        self.grid = ipywidgets.GridBox(layout={"grid_template_columns": columns, "grid_gap": "12px", "align_items": "flex-start"})
+        shown = self.crash.capture(clear_output=True)
+        self.look = shown(self._look)
+        controls, self.current = question_controls(group.prepared.dataset, example, self.look)
+        for name in listed:
+            self._list(name, name in group.prompts)
+        self.editor = Editor(listed, language, self.crash, self._drafted, self._saved)
+        edit = ipywidgets.ToggleButton(description=say("edit"), icon="edit", layout={"width": "auto", "align_self": "flex-start"})
+        edit.observe(lambda change: self.editor.show(change["new"]), "value")
+        legend = ipywidgets.HTML(f"<b>{say('prompts')}</b>")
+        bar = ipywidgets.HBox([self.run, self.halt, self.status])
+        styles = ipywidgets.HTML(STYLE + PROMPT_STYLE + CSS)
+        parts = [styles, *controls, self.generator, self.shots, ipywidgets.HTML(lacking), legend, self.choice, edit, self.editor.box, bar]
+        self.box = ipywidgets.VBox([*parts, self.problem, self.crash, self.head, self.grid])
+        self.box.add_class("workbench-playground")
+        self.run.on_click(shown(self._run))
+        self.halt.on_click(shown(self._halt))
+        for control in (self.generator, self.shots):
+            control.observe(lambda _change: self.look(), "value")
+        self.look()
+
+    # --- choosing ------------------------------------------------------------------------------------------------------------------------
+
+    def _list(self, name: str, ticked: bool) -> None:
+        """Offer a prompt."""
+        import ipywidgets
+
+        label = say("draft") if name == DRAFT else brief(name)
+        box = self.boxes[name] = ipywidgets.Checkbox(
+            ticked, description=label, indent=False, layout={"width": "auto", "margin": "2px 12px 2px 0"}
+        )
+        box.observe(lambda _change: self.look(), "value")
+        self.choice.children = [*self.choice.children, box]
+
+    def _drafted(self, draft: Prompt | WorkbenchError | None) -> None:
+        """Let the text in the editor be a prompt like the others while it is a template of its own; one that is wrong cannot be asked."""
+        before, self.prompts[DRAFT] = self.prompts.get(DRAFT), draft
+        if DRAFT not in self.boxes:
+            if draft is None:
+                return
+            self._list(DRAFT, False)
+        box = self.boxes[DRAFT]
+        box.disabled = draft is None
+        if (before is None) != (draft is None):
+            box.value = draft is not None  # which looks
+        elif isinstance(draft, Prompt):
+            self.look()
+        if isinstance(draft, WorkbenchError) and DRAFT in self.columns:
+            self.columns[DRAFT].outdate()
+
+    def _saved(self, spec: str) -> None:
+        """Ask with the file that was saved in the place of the draft."""
+        self.prompts[spec] = load_prompt(spec, self.group.prepared.language)
+        if spec not in self.boxes:
+            self._list(spec, True)
+        self.boxes[spec].value = True
+        if DRAFT in self.boxes:
+            self.boxes[DRAFT].value = False
+        self.editor.offer([name for name in self.boxes if name != DRAFT], spec)
+
+    def _chosen(self) -> tuple[str, int, Example, dict[str, Prompt]]:
+        """Return the generator, the number of shots, the question and the prompts; raise WorkbenchError where one is missing or wrong."""
+        names = [name for name, box in self.boxes.items() if box.value]
+        if not names:
+            raise WorkbenchError(say("none"))
+        chosen = {}
+        for name in names:
+            prompt = self.prompts.get(name) or load_prompt(name, self.group.prepared.language)
+            if isinstance(prompt, WorkbenchError):
+                raise prompt
+            chosen[name] = self.prompts[name] = prompt
+        return self.generator.value.strip(), self.shots.value, self.current(), chosen
+
+    def _attempt(self, kind: str, job: Callable[..., None]) -> bool:
+        """Give what is chosen to a job of the thread; return whether it could be."""
         try:
-            if not chosen.value:
-                raise WorkbenchError("select at least one prompt")
-            result.value = view(current(), chosen.value)
+            chosen = self._chosen()
         except WorkbenchError as error:
-            result.value = error_box(str(error))
-        finally:
-            run.disabled, status.value = False, ""
+            self.problem.value = error_box(str(error))
+            return False
+        self.problem.value, self.crash.outputs = "", ()
+        for name in chosen[3]:
+            if name not in self.columns:
+                self.columns[name] = Column(say("draft") if name == DRAFT else name)
+        self.grid.children = [self.columns[name].box for name in chosen[3]]
+        self.work.do(kind, lambda: job(*chosen))
+        return True
 
-    run.on_click(answer)
-    chosen.observe(lambda _change: setattr(status, "value", WAITING), "value")
-    return ipywidgets.VBox([*controls, chosen, ipywidgets.HBox([run, status]), crash, result])
+    def _tell(self, text: str) -> None:
+        self.status.value = f'<span role="status">{escape(text)}</span>'
+
+    # --- showing and answering -----------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Show what would be sent, unless an answer is being written."""
+        if not self.busy and self._attempt("messages", self._show_messages):
+            self._tell(say("loading"))
+
+    def _show_messages(self, generator: str, shots: int, example: Example, prompts: Mapping[str, Prompt]) -> None:
+        self._expect(generator, shots, example, prompts)
+        if not self.busy:
+            self._tell(say("ready"))
+
+    def _expect(self, generator: str, shots: int, example: Example, prompts: Mapping[str, Prompt]) -> None:
+        self.group.change(generator, shots)
+        self.head.value = f'<div class="workbench-view prompt">{question_head(example)}</div>'
+        for name, asked in self.group.messages(example, prompts):
+            more = prompts[name].before is not None
+            self.columns[name].expect(self.group.settings.generator, asked, shots, self.group.prepared.tokenizer, more)
+
+    def _run(self, _button: Any) -> None:
+        if self.busy:
+            self._tell(say("still"))
+            return
+        self.stop.clear()
+        self.busy = self._attempt("answers", self._answer)
+        if self.busy:
+            self._tell(say("busy", generator=brief(self.generator.value)))
+            self.run.button_style, self.halt.button_style = "", "danger"
+
+    def _halt(self, _button: Any) -> None:
+        self.stop.set()
+        self._tell(say("stopping" if self.busy else "idle"))
+
+    def _answer(self, generator: str, shots: int, example: Example, prompts: Mapping[str, Prompt]) -> None:
+        ended = "failed"
+        try:
+            self._expect(generator, shots, example, prompts)
+            for name in prompts:
+                self.columns[name].queue()
+            for tried in self.group.answer(example, prompts, lambda name, piece: self.columns[name].hear(piece), self.stop.is_set):
+                self.columns[tried.prompt].finish(example, tried, self.group.prepared.tokenizer)
+            ended = "stopped" if self.stop.is_set() else "done"
+        finally:
+            for name in prompts:
+                self.columns[name].leave()
+            self.busy = False
+            self.run.button_style, self.halt.button_style = "primary", ""
+            self._tell(say(ended))

@@ -7,17 +7,21 @@ PYTHON := $(or $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; break; fi; done),python3)
 endif
 
-.PHONY: help demo test test-slow lab clean
+.PHONY: help demo test test-slow lab browser clean
 
 help:
 	@echo "make demo        compare chunk sizes on the demo documents (ARGS=--fresh starts over)"
 	@echo "make test        run the tests"
 	@echo "make test-slow   run the tests of sweeps under fire in full size: an hour or so"
 	@echo "make lab         open the notebooks in JupyterLab, on this machine only"
+	@echo "make browser     install Chromium and a Korean font for the tests of the interfaces, on Debian and Ubuntu"
 	@echo "make clean       remove .venv and what tools left behind; outputs/ is kept"
 
 demo test test-slow lab:
 	@$(PYTHON) -m workbench $@ $(ARGS)
+
+browser:
+	@$(PYTHON) -m workbench.bootstrap_browser
 
 # Removes only what is made again by itself. outputs/ holds results and paid model answers: delete it by hand if you mean it.
 clean:

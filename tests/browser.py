@@ -3,7 +3,6 @@
 import base64
 import itertools
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 import websocket  # of jupyter-server
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from workbench.bootstrap_browser import find_browser
+
 SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--remote-allow-origins=*", "--no-first-run")
 START = 60  # seconds that a browser may take
 UNKNOWN_GLYPHS = """(() => {
@@ -100,13 +100,18 @@ class Tab:
         return [url for url in sent if not url.startswith(("file:", "data:"))]
 
 
+def browser_program() -> str:
+    """Return the path of the installed browser; skip the test, with the reason, where there is none."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium is installed: `make browser` installs it on Debian and Ubuntu")
+    return program
+
+
 @contextmanager
 def browser(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Tab]:
     """Start a headless browser with its profile in `folder`; skip the test where none is installed."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser is installed ({', '.join(BROWSERS)})")
-    command = [program, *SWITCHES, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+    command = [browser_program(), *SWITCHES, f"--user-data-dir={folder / 'profile'}", "about:blank"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield Tab(_address(folder / "profile" / "DevToolsActivePort"))

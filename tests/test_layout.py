@@ -17,7 +17,7 @@ datatypes registry storage settings models text endpoint data tokens chunking em
 generation cache pipeline metrics judging stats diagnosis evaluation audit experiment notebook fonts report finetuning
 ledger engine executors sweep feedback widgets cli
 """.split()
-STANDALONE = {"__init__", "__main__", "bootstrap"}  # run before anything is installed
+STANDALONE = {"__init__", "__main__", "bootstrap", "bootstrap_browser"}  # run before anything is installed
 HEAVY = (
     "torch",
     "transformers",
@@ -38,6 +38,7 @@ HEAVY = (
     "regex",
     "onnxruntime",
     "peft",
+    "anywidget",
 )
 FORBIDDEN_NAMES = ("utils", "helpers", "base", "core", "common", "manager")
 MAX_LINES = 300

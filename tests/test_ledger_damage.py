@@ -15,7 +15,8 @@ import pytest
 from ledger_worker import RESULT, names, quick_folder
 
 from workbench.datatypes import WorkbenchError
-from workbench.ledger import LEASE, SHA256, STATES, Ledger
+from workbench.ledger import LEASE, Ledger
+from workbench.ledger_rows import SHA256, STATES
 
 WORKER = Path(__file__).with_name("ledger_worker.py")
 RUNS = names(40)

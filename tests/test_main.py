@@ -21,7 +21,7 @@ def test_start_files_import_only_the_standard_library() -> None:
     assert ast.literal_eval(done.stdout) == {"__main__", "workbench"}
 
 
-@pytest.mark.parametrize("name", ["__init__", "__main__", "bootstrap"])
+@pytest.mark.parametrize("name", ["__init__", "__main__", "bootstrap", "bootstrap_browser"])
 def test_start_files_parse_on_old_pythons(name: str) -> None:
     ast.parse((ROOT / "workbench" / f"{name}.py").read_text(encoding="utf-8"), feature_version=(3, 8))
 

@@ -19,6 +19,12 @@ from workbench.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+TOOLS = {  # notebooks that hold an interface to work with, and parameters that are no settings
+    "06_annotate": {"goal"},
+    "07_browse_runs": {"folder"},
+    "08_ask": {"question"},
+}
+WRITE_UPS = [path for path in NOTEBOOKS if path.stem not in TOOLS]
 SECTIONS = ["Question", "Parameters", "Data", "Run", "Results", "Failures", "Verdict", "Limits"]
 MAX_CELL_LINES = 16
 TRAINING = (
@@ -56,24 +62,45 @@ def models_here():
         pytest.skip(f"run: workbench models pull {' '.join(missing)}")
 
 
+def prose(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_has_the_shape_of_a_write_up(path):
+def test_a_notebook_is_valid_titled_in_two_languages_and_plain(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert "widgets" not in notebook.metadata
     first = notebook.cells[0].source
     assert notebook.cells[0].cell_type == "markdown"
-    assert first.startswith(f"# {path.stem[:2]} ")
-    headings = re.findall(r"^## (.+)$", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.MULTILINE)
-    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
+    assert re.fullmatch(rf"# {path.stem[:2]} .+\n\n\*.+\*\n.*[가-힣].*", first)
     text = "\n".join(source(cell) for cell in code_cells(path))
     assert not re.search(r"^\s*(def|class)\s", text, re.MULTILINE), "notebooks call, they do not define"
     assert not re.search(r"^\s*[!%]", text, re.MULTILINE)
-    assert "NBVAL_CHECK_OUTPUT" in text
     assert "raises-exception" not in json.dumps([cell.metadata.get("tags", []) for cell in notebook.cells])
     for cell in code_cells(path):  # but for the parameters: papermill wants each on a line of its own (PM8)
         assert "parameters" in cell["metadata"].get("tags", []) or len(source(cell).splitlines()) <= MAX_CELL_LINES
+
+
+@pytest.mark.parametrize("path", WRITE_UPS, ids=lambda path: path.stem)
+def test_a_notebook_has_the_shape_of_a_write_up(path):
+    headings = re.findall(r"^## (.+)$", prose(path), re.MULTILINE)
+    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
+    assert any("NBVAL_CHECK_OUTPUT" in source(cell) for cell in code_cells(path))
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_explains_itself_and_ends_in_its_interface(name):
+    """Parameters, then one cell whose output stays readable where no kernel runs: HTML, and no widget."""
+    path = FOLDER / f"{name}.ipynb"
+    assert re.findall(r"^## (.+)$", prose(path), re.MULTILINE) == ["Parameters", name[3:].partition("_")[0].capitalize(), "Next"]
+    assert all(len(re.findall("[가-힣]", part)) > 50 for part in re.split(r"^## .+$", prose(path), flags=re.MULTILINE)[::3])
+    parameters, interface = code_cells(path)
+    assert parameters["outputs"] == []
+    (output,) = interface["outputs"]
+    assert set(output["data"]) == {"text/html", "text/plain"}
+    assert "".join(output["data"]["text/html"]).startswith("<style>")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -93,7 +120,8 @@ def test_parameters_are_settings_or_their_plurals(path):
     plurals = {
         name for name in parameters if name not in Settings.model_fields and any(name == f"{field}s" for field in Settings.model_fields)
     }
-    assert set(parameters) - set(Settings.model_fields) - plurals <= {"baseline", *(TRAINING if path.stem == "05_fine_tuning" else ())}
+    others = TOOLS.get(path.stem, {"baseline", *(TRAINING if path.stem == "05_fine_tuning" else ())})
+    assert set(parameters) - set(Settings.model_fields) - plurals <= others
     assert all(parameter.help for parameter in parameters.values())
     for values in settings_of({name: parameter.default for name, parameter in parameters.items()}):
         Settings(**values)
@@ -190,3 +218,34 @@ def test_plain_papermill_runs_the_parameters_file(tmp_path, models_here, shared_
     results = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["results"]
     assert {record["settings"]["chunker"] for record in results} == {"sentence", "whole"}
     assert len(results[0]["examples"]) <= 20
+
+
+ASKED, ANSWERED = "남은 휴가는 언제 소멸하나요?", "쓰지 않은 휴가는 12월 31일에 소멸한다."
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("06_annotate", {"dataset": "FOLDER"}, [ASKED, ANSWERED]),
+        ("07_browse_runs", {}, []),
+        ("08_ask", {"dataset": "FOLDER", "generator": "extractive", "question": ASKED}, [ASKED, ANSWERED]),
+    ],
+)
+def test_a_tool_takes_the_user_s_folder_and_writes_below_outputs_only(tmp_path, small, models_here, name, values, said):
+    folder, home = tmp_path / "documents", tmp_path / "home"
+    shutil.copytree(small("ko").removeprefix("folder:"), folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    home.mkdir()
+    output = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(FOLDER / f"{name}.ipynb"), str(output), "--no-progress-bar"]
+    for key, value in values.items():
+        command += ["-p", key, value.replace("FOLDER", f"folder:{folder}")]
+    environment = {**os.environ, "WORKBENCH_HEADLESS": "1", "WORKBENCH_HOME": str(home), "WORKBENCH_LANG": "ko"}
+    environment.pop("WORKBENCH_CACHE", None)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = "".join(nbformat.read(output, as_version=4).cells[-2].outputs[-1].data["text/html"])
+    assert [text for text in said if text not in shown] == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"documents", "home", "out.ipynb"}
+    assert [path.name for path in home.iterdir()] == ["outputs"]

@@ -11,11 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.display import HTML
 
-from workbench import widgets
+from workbench import widgets, widgets_chunks
 from workbench.datatypes import Chunk, Dataset, Document, Example, Span, WorkbenchError
-from workbench.tokens import SimpleTokenizer, token_tables
+from workbench.tokens import SimpleTokenizer, token_table
+from workbench.widgets_chunks_view import ChunkCounts, chunk_view, count_chunks, counts_row, cut_spans
 
 TEXT = "Water the plants weekly. Feed them monthly.\n\n식물에 물을 매주 줍니다. 비료는 매달 줍니다."
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _english():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_LANG", "en")
+        yield
 
 
 class Page(HTMLParser):
@@ -73,7 +81,7 @@ def test_every_character_stands_once_and_in_order(case):
     text, cuts, evidence = case
     document = Document("d", text)
     chunks = [make_chunk(document, start, end) for start, end in cuts]
-    page = Page(widgets.chunk_view(document, chunks, [Span("d", start, end) for start, end in evidence]))
+    page = Page(chunk_view(document, chunks, [Span("d", start, end) for start, end in evidence]))
     assert page.text == text
     assert not page.open
     position = 0
@@ -89,24 +97,24 @@ def test_every_character_stands_once_and_in_order(case):
 def test_text_is_escaped_everywhere():
     nasty = '<script>alert("1")</script>&amp;<img src=x onerror=1>'
     document = Document(nasty, nasty, nasty)
-    page = widgets.chunk_view(document, [make_chunk(document, 3, 20)], [Span(nasty, 0, 10)])
+    page = chunk_view(document, [make_chunk(document, 3, 20)], [Span(nasty, 0, 10)])
     assert "<script" not in page
     assert "<img" not in page
     assert Page(page).text == nasty
-    assert set(Page(page).tags) <= {"style", "div", "p", "b", "br", "pre", "span", "mark", "u", "sup"}
+    assert set(Page(page).tags) <= {"style", "div", "p", "b", "dl", "dt", "dd", "pre", "span", "mark", "u", "sup"}
 
 
 def test_labels_give_number_and_tokens_and_overlaps_are_striped():
     document = Document("d", "one two three four five")
-    page = Page(widgets.chunk_view(document, [make_chunk(document, 0, 13), make_chunk(document, 8, 23)]))
-    assert page.labels == ["1 · 3 tokens", "2 · 3 tokens", "end of 1"]
+    page = Page(chunk_view(document, [make_chunk(document, 0, 13), make_chunk(document, 8, 23)]))
+    assert page.labels == ["1 · 3 tok", "2 · 3 tok", "end of 1"]
     classes = {data: around[0][1].get("class", "") for data, around in page.pieces}
     assert classes == {"one two ": "odd first", "three": "both first last", " four five": "even last"}
 
 
 def test_white_space_outside_chunks_stays_uncoloured():
     document = Document("d", "\n one \n\n two\r\n")
-    page = Page(widgets.chunk_view(document, [make_chunk(document, 2, 5), make_chunk(document, 9, 12)]))
+    page = Page(chunk_view(document, [make_chunk(document, 2, 5), make_chunk(document, 9, 12)]))
     assert page.text == document.text
     assert [data for data, around in page.pieces if not around[0][1]] == ["\n ", " \n\n ", "\r\n"]
 
@@ -115,28 +123,53 @@ def test_cut_evidence_is_marked_and_whole_evidence_is_not():
     document = Document("d", "one two three four")
     chunks = [make_chunk(document, 0, 7), make_chunk(document, 8, 18)]
     whole, cut = Span("d", 0, 8), Span("d", 4, 13)  # the space after "two" is in no chunk, and matters to nobody
-    assert widgets.cut_spans([whole, cut], chunks, token_tables([document], SimpleTokenizer())) == {cut}
-    assert 'class="cut"' not in widgets.chunk_view(document, chunks, [whole])
-    page = Page(widgets.chunk_view(document, chunks, [whole, cut]))
-    assert page.labels == ["1 · 2 tokens", "cut evidence", "2 · 2 tokens"]
+    assert cut_spans([whole, cut], chunks, token_table(document.text, SimpleTokenizer())) == {cut}
+    assert cut_spans([whole], [], token_table(document.text, SimpleTokenizer())) == {whole}
+    assert 'class="cut"' not in chunk_view(document, chunks, [whole])
+    page = Page(chunk_view(document, chunks, [whole, cut]))
+    assert page.labels == ["1 · 2 tok", "cut evidence", "2 · 2 tok"]
     assert "".join(data for data, around in page.pieces if around[-1] == ("u", {"class": "cut"})) == "two three"
 
 
 def test_other_documents_are_left_out():
     document, other = Document("d", "one"), Document("e", "two")
-    page = widgets.chunk_view(document, [make_chunk(document, 0, 3), make_chunk(other, 0, 3)], [Span("e", 0, 3)])
-    assert Page(page).labels == ["1 · 1 token"]
+    page = chunk_view(document, [make_chunk(document, 0, 3), make_chunk(other, 0, 3)], [Span("e", 0, 3)])
+    assert Page(page).labels == ["1 · 1 tok"]
     assert "<u" not in page
 
 
-def test_summary_counts_chunks_tokens_and_cut_evidence():
-    document = Document("d", "one two three four")
-    tables = token_tables([document], SimpleTokenizer())
-    chunks = [make_chunk(document, 0, 3), make_chunk(document, 4, 18)]
-    evidence = [Span("d", 0, 3), Span("d", 0, 7)]
-    assert widgets.chunk_summary(chunks, tables, evidence) == "2 chunks · tokens: min 1, median 2, max 3 · evidence spans cut: 1 of 2"
-    assert widgets.chunk_summary([], tables, evidence) == "0 chunks · evidence spans cut: 2 of 2"
-    assert widgets.chunk_summary(chunks[:1], tables) == "1 chunk · tokens: min 1, median 1, max 1 · no evidence here"
+def test_counts_are_those_of_the_chunks():
+    document = Document("d", "one two three four five six")
+    table = token_table(document.text, SimpleTokenizer())
+    chunks = [make_chunk(document, 0, 13), make_chunk(document, 8, 27), make_chunk(document, 14, 18)]  # 1-3, 3-6, 4
+    evidence = [Span("d", 0, 3), Span("d", 4, 18)]
+    counts = count_chunks(chunks, table, evidence)
+    assert counts == ChunkCounts((3, 4, 1), 0.25, 1, 2)
+    for shown in ("<dd>3</dd>", "<dd>1 · 3 · 4</dd>", "<dd>25%</dd>", '<dd class="cut">1 of 2</dd>'):
+        assert shown in counts_row(counts)
+    assert count_chunks([], table) == ChunkCounts((), 0, 0, 0)
+    assert "none here" in counts_row(ChunkCounts((), 0, 0, 0))
+
+
+@given(views())
+@settings(max_examples=100, deadline=None)
+def test_repeated_tokens_are_those_that_several_chunks_hold(case):
+    text, cuts, _ = case
+    document = Document("d", text)
+    table = token_table(text, SimpleTokenizer())
+    counts = count_chunks([make_chunk(document, start, end) for start, end in cuts], table)
+    held = {at for start, end in cuts for at in table.starts.tolist() if start <= at < end}
+    assert counts.sizes == tuple(table.count(start, end) for start, end in cuts)
+    assert counts.repeated == (sum(counts.sizes) - len(held)) / max(1, sum(counts.sizes))
+
+
+def test_korean_labels(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_LANG", "ko")
+    document = Document("d", "식물에 물을 매주 줍니다.")
+    page = chunk_view(document, [make_chunk(document, 0, 6), make_chunk(document, 7, 14)], [Span("d", 4, 9)])
+    assert Page(page).labels == ["1 · 3토큰", "잘린 근거", "2 · 4토큰"]
+    assert "1개 중 1개" in page
+    assert '<pre class="text" dir="auto" lang="ko" style="white-space: pre-wrap; word-break: keep-all' in page
 
 
 def test_headless_returns_the_static_view_without_widgets(monkeypatch):
@@ -146,50 +179,61 @@ def test_headless_returns_the_static_view_without_widgets(monkeypatch):
     assert isinstance(shown, HTML)
     assert Page(shown.data).text == TEXT  # of the first document with evidence, not the first one
     assert "of 3" in shown.data
+    assert "max-height" not in shown.data  # what stands in a saved notebook is read without scrolling in it
     assert shown.data == widgets.chunk_explorer(make_dataset(), chunk_size=16).data
 
 
 def parts(explorer: ipywidgets.VBox):
-    controls = {child.description: child for child in explorer.children if getattr(child, "description", "")}
-    page = [child for child in explorer.children if isinstance(child, ipywidgets.HTML)][-1]
-    return controls, page
+    controls = {child.description: child for child in explorer.children[0].children}
+    counts, _, crash, page = explorer.children[-5:-1]
+    return controls, counts, page, crash
 
 
-def test_controls_change_the_page(with_widgets):
-    controls, page = parts(widgets.chunk_explorer(make_dataset(), chunk_size=16))
-    assert set(controls) == {"document", "chunker", "size", "overlap"}
-    assert (controls["size"].min, controls["size"].max) == (16, 1024)
+def test_controls_change_the_counts_and_the_text(with_widgets):
+    controls, counts, page, crash = parts(widgets.chunk_explorer(make_dataset(), chunk_size=16))
+    assert list(controls) == ["document", "chunker", "size (tokens)", "overlap (tokens)"]
+    size, overlap = controls["size (tokens)"], controls["overlap (tokens)"]
+    assert (size.min, size.max) == (16, 1024)
+    assert all(slider.continuous_update for slider in (size, overlap))
     assert Page(page.value).text == TEXT
-    chunks = len(re.findall("<sup>", page.value))
-    controls["size"].value = 256
-    assert len(re.findall("<sup>", page.value)) < chunks
+    before = counts.value
+    size.value = 256
+    assert counts.value != before
+    assert "<dd>1</dd>" in counts.value
     controls["document"].value = "b"
     assert Page(page.value).text.startswith("Nothing is asked")
+    assert "none here" in counts.value
     controls["chunker"].value = "fixed"
-    controls["size"].value = 64
+    size.value = 64
     assert "end of" not in page.value
-    controls["overlap"].value = 20
+    assert "<dd>0%</dd>" in counts.value
+    overlap.value = 20
     assert "end of 1" in page.value
+    assert "<dd>0%</dd>" not in counts.value
     controls["chunker"].value = "whole"
-    assert "1 chunk " in page.value
+    assert "<dd>1</dd>" in counts.value
+    assert not crash.outputs
+    assert parts(widgets.chunk_explorer(make_dataset(), chunk_size=8))[0]["size (tokens)"].min == 8
 
 
-def test_overlap_stays_below_size(with_widgets):
-    controls, page = parts(widgets.chunk_explorer(make_dataset(), chunk_size=128, chunk_overlap=100))
-    assert controls["overlap"].max == 127
-    controls["size"].value = 32
-    assert (controls["overlap"].max, controls["overlap"].value) == (31, 31)
-    assert "Error" not in page.value
-    assert parts(widgets.chunk_explorer(make_dataset(), chunk_size=8))[0]["size"].min == 8
+def test_the_interface_shows_what_the_static_view_does(with_widgets, monkeypatch):
+    arguments = {"chunker": "recursive", "chunk_size": 16, "chunk_overlap": 4}
+    _, counts, page, _ = parts(widgets.chunk_explorer(make_dataset(), **arguments))
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    static = widgets.chunk_explorer(make_dataset(), **arguments).data
+    for shown in (page.value, counts.value):
+        assert re.search(r">(<.*>)</div>", shown, re.DOTALL)[1] in static
 
 
 def test_errors_in_a_callback_are_shown_and_go_away(with_widgets):
-    controls, page = parts(widgets.chunk_explorer(make_dataset(), chunk_size=64))
-    controls["overlap"].max = 500  # what the interface itself never allows
-    controls["overlap"].value = 64
-    assert "<b>Error:</b> chunk_size 64 and chunk_overlap 64 must satisfy 0 &lt;= overlap &lt; size" in page.value
-    assert 'role="alert"' in page.value
-    controls["overlap"].value = 8
+    controls, counts, page, _ = parts(widgets.chunk_explorer(make_dataset(), chunk_size=64, chunk_overlap=40))
+    controls["size (tokens)"].value = 40
+    assert "<b>Error:</b> the overlap (40) must be smaller than the size (40)" in counts.value
+    assert 'role="alert"' in counts.value
+    assert Page(page.value).text == ""  # nothing stale is left
+    controls["size (tokens)"].value = 41
+    assert "Error" not in counts.value
+    assert controls["overlap (tokens)"].value == 40  # what was set is kept
     assert Page(page.value).text == TEXT
 
 
@@ -209,10 +253,10 @@ def test_wrong_arguments_raise_before_any_widget_is_made(with_widgets, monkeypat
 
 
 def test_a_long_list_of_documents_is_cut_and_says_so(with_widgets, monkeypatch):
-    monkeypatch.setattr(widgets, "MAX_DOCUMENTS", 3)
+    monkeypatch.setattr(widgets_chunks, "MAX_DOCUMENTS", 3)
     dataset = Dataset("many", tuple(Document(str(number), f"Text {number}.") for number in range(10)), ())
     explorer = widgets.chunk_explorer(dataset, document_id="8")
-    controls, page = parts(explorer)
+    controls, _, page, _ = parts(explorer)
     assert [value for _, value in controls["document"].options] == ["0", "1", "2", "8"]
     assert "6 more documents are not listed" in explorer.children[1].value
     assert Page(page.value).text == "Text 8."

@@ -51,7 +51,8 @@ COMMANDS = {
     "demo": Command("", EMBEDDERS, ("-m", "workbench", "sweep", "params/01_chunk_sizing.sweep.yaml")),
     "test": Command("test", NOTEBOOK_MODELS, ("-m", "pytest", "-n", "2", "--dist", "worksteal")),
     "test-slow": Command("test", NOTEBOOK_MODELS, ("-m", "pytest", "--full", "-m", "full_size")),
-    "lab": Command("lab", NOTEBOOK_MODELS, ("-m", "jupyter", "lab", START, "--ServerApp.ip=127.0.0.1")),
+    # an address, since a file to open would become the root's only folder and would not be in the address that is printed
+    "lab": Command("lab", NOTEBOOK_MODELS, ("-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--LabApp.default_url=/lab/tree/{START}")),
 }
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -243,14 +243,14 @@ def _dry_run(spec: Path, as_json: bool, fresh: bool, retry: bool) -> None:
 
 @sweep_app.command("status")
 def status(folder: Annotated[Path, typer.Argument(help="outputs/NAME")], as_json: JsonOutput = False) -> None:
-    """Show the states of a sweep's runs: how many, what runs now, what failed."""
+    """Show the states of a sweep's runs: how many, what runs now, what failed; nothing in its folder is changed."""
     from workbench.cli_print import shown
-    from workbench.ledger import STATES, Ledger
+    from workbench.ledger_read import read_ledger
+    from workbench.ledger_rows import STATES
 
     if not (folder / "ledger.sqlite").is_file():
         raise WorkbenchError(f"{folder} holds no sweep (no ledger.sqlite); name a folder of outputs/ that `workbench sweep SPEC` wrote")
-    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
-        entries = ledger.entries()
+    entries = read_ledger(folder / "ledger.sqlite")
     counts = Counter(entry.state for entry in entries)
     if as_json:
         rows: list[Mapping[str, Any]] = [vars(entry) for entry in entries]

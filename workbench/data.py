@@ -61,13 +61,14 @@ def load(spec: str, **options: Any) -> Dataset:
     """
     kind, argument = registry.split_spec(spec)
     if kind not in DATASETS:
-        kind, argument = _kind_of_path(spec)
+        kind, argument = kind_of_path(spec)
     if argument and "argument" in inspect.signature(DATASETS[kind]).parameters:
-        argument = str(_locate(argument))
+        argument = str(locate(argument))
     return registry.create("data set", DATASETS, kind if argument is None else f"{kind}:{argument}", options, name=spec)
 
 
-def _kind_of_path(spec: str) -> tuple[str, str]:
+def kind_of_path(spec: str) -> tuple[str, str]:
+    """Return what a bare path is, ("jsonl" or "folder", path); raise WorkbenchError where it is neither."""
     path = _find(spec) if spec.strip() else None
     if path is None:
         if ":" not in spec and ("/" in spec or "\\" in spec):
@@ -78,7 +79,8 @@ def _kind_of_path(spec: str) -> tuple[str, str]:
     return ("jsonl" if (path / "documents.jsonl").is_file() else "folder"), spec
 
 
-def _locate(argument: str) -> Path:
+def locate(argument: str) -> Path:
+    """Return the path that an argument names, from here or from the project; raise WorkbenchError where there is none."""
     path = _find(argument)
     if path is None:
         raise WorkbenchError(f"no such file or folder: {argument} (looked in {' and '.join(map(str, _bases()))})")

@@ -20,6 +20,9 @@ README = """# Your documents and questions
    - `quote`: the passage that proves the answer, copied exactly; it must stand only once in that document.
    - `unanswerable`: `yes` if no document answers the question; answer, document and quote then stay empty.
    - Any other column you add becomes a property to filter by.
+
+   Or mark the passages with the mouse: `notebooks/06_annotate.ipynb` shows a document, you select what answers and write the
+   question; it writes `questions.jsonl` beside this file.
 3. Check it, then use `folder:` and this folder as the data set:
 
        workbench data check folder:THIS_FOLDER
@@ -39,6 +42,9 @@ Thirty questions over a dozen groups show large differences between settings; a 
    - `quote`: 답을 뒷받침하는 구절을 그대로 복사합니다. 그 문서 안에 한 번만 나와야 합니다.
    - `unanswerable`: 어느 문서에도 답이 없으면 `yes`(또는 `예`). 이때 answer, document, quote는 비워 둡니다.
    - 다른 열을 더하면 필터에 쓸 수 있는 속성이 됩니다.
+
+   마우스로 표시할 수도 있습니다. `notebooks/06_annotate.ipynb`가 문서를 보여 주면, 답이 되는 부분을 선택하고 질문을 적습니다.
+   질문은 이 파일 옆의 `questions.jsonl`에 저장됩니다.
 3. 아래 명령으로 점검한 뒤 이 폴더를 `folder:` 뒤에 적어 데이터로 씁니다.
 
        workbench data check folder:THIS_FOLDER

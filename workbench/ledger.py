@@ -7,38 +7,24 @@ is noticed at once, one of another host when its lease runs out. No parameters a
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import registry
 from workbench.datatypes import WorkbenchError
 from workbench.ledger_file import SqliteFile
-from workbench.storage_process import OWNER, gone, own_identity, shown
+from workbench.ledger_rows import ATTEMPTS_LIMIT, COLUMNS, SCHEMA, SHA256, Entry, alive_at, all_rows, entry_of, is_ours
+from workbench.storage_process import own_identity, shown
 
-STATES = ("queued", "running", "ok", "failed", "lost")  # failed: by the notebook's own error; lost: by the infrastructure's
 ENDED = ("ok", "failed", "lost")
 LEASE = 30.0  # seconds
 BEAT = 5.0  # seconds between two extensions
-FARTHEST_LEASE = 10 * LEASE  # clocks of two hosts may differ, but a lease beyond this is damage
 MOST_ATTEMPTS = 3
-ATTEMPTS_LIMIT = 1_000_000  # a row that claims more is damaged
 ERROR_LIMIT = 20_000  # characters
 NAME_LIMIT = 500  # characters of a label or kind
-SHA256 = re.compile("[0-9a-f]{64}")
-COLUMNS = "place, run_id, label, state, attempts, owner, lease, kind, error, seconds, result, updated"
-SCHEMA = (
-    """CREATE TABLE runs (
-    place INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, label TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-    owner TEXT NOT NULL, lease REAL NOT NULL, kind TEXT NOT NULL, error TEXT NOT NULL, seconds REAL, result TEXT NOT NULL,
-    updated REAL NOT NULL)""",
-    "CREATE INDEX runs_by_state ON runs (state)",
-)
 INSERT = f"""INSERT INTO runs ({COLUMNS}) VALUES (NULL, ?, ?, 'queued', 0, '', 0, '', '', NULL, '', ?)
     ON CONFLICT (run_id) DO NOTHING"""  # noqa: S608
 CLAIM = "UPDATE runs SET state = 'running', attempts = attempts + 1, owner = ?, lease = ?, updated = ? WHERE place = ?"
@@ -48,27 +34,6 @@ ABANDON = """UPDATE runs SET state = 'lost', owner = '', kind = 'abandoned', err
     WHERE place = ?"""
 RESET = "UPDATE runs SET state = 'queued', attempts = 0, owner = '', kind = ?, error = '', seconds = NULL, result = '', updated = ?"
 REPAIR = f"{RESET}, label = ?, lease = 0 WHERE place = ?"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Hold what the ledger knows of a run.
-
-    `attempts` counts the starts since the run was queued, `seconds` is the wall time of the last one that ended (None: none did),
-    `result` the sha256 of the result file (""; 64 hex digits when ok), `updated` the time of the last change in seconds since 1970,
-    `owner` who runs it ("" unless running), `kind` and `error` why it failed or was lost, or is queued or running again.
-    """
-
-    run_id: str
-    label: str
-    state: str
-    attempts: int
-    owner: str
-    kind: str
-    error: str
-    seconds: float | None
-    result: str
-    updated: float
 
 
 class Ledger:
@@ -140,14 +105,14 @@ class Ledger:
         """Find runs to claim, by their place; mark those lost that were abandoned after their last attempt."""
         taken: dict[int, str] = {}
         spent: list[tuple[str, float, int]] = []
-        alive = self._alive(now)
+        alive = alive_at(now)
         query = f"SELECT {COLUMNS} FROM runs WHERE state = ? ORDER BY place"  # noqa: S608
         for state in ("queued", "lost", "running"):
             for row in connection.execute(query, (state,)):
                 if len(taken) == most:
                     break
                 place, run_id, _, _, attempts, owner, lease, *_ = row
-                if run_id not in wanted or not _is_ours(row):
+                if run_id not in wanted or not is_ours(row):
                     continue
                 if state == "running":
                     if owner == self._owner or alive(owner, lease):
@@ -159,12 +124,6 @@ class Ledger:
         connection.executemany(ABANDON, spent)
         return taken
 
-    @staticmethod
-    def _alive(now: float) -> Callable[[str, float], bool]:
-        """Give a function that tells whether an owner with such a lease is still at work; each owner is looked for once."""
-        ended = functools.cache(gone)
-        return lambda owner, lease: now <= lease <= now + FARTHEST_LEASE and not ended(owner)
-
     def resume(self, run_ids: Iterable[str]) -> int:
         """Queue again what the infrastructure ended, runs that are lost and those whose driver is gone; return how many."""
         wanted = frozenset(run_ids)
@@ -172,9 +131,9 @@ class Ledger:
 
     def _resume(self, connection: sqlite3.Connection, wanted: frozenset[str]) -> int:
         now = self._clock()
-        alive = self._alive(now)
+        alive = alive_at(now)
         query = f"SELECT {COLUMNS} FROM runs WHERE state IN ('lost', 'running')"  # noqa: S608
-        rows = [row for row in connection.execute(query).fetchall() if row[1] in wanted and _is_ours(row)]
+        rows = [row for row in connection.execute(query).fetchall() if row[1] in wanted and is_ours(row)]
         again = [row for row in rows if row[3] == "lost" or not (row[5] == self._owner or alive(row[5], row[6]))]
         connection.executemany(f"{RESET} WHERE place = ?", [(row[7] if row[3] == "running" else "", now, row[0]) for row in again])
         return len(again)
@@ -185,9 +144,9 @@ class Ledger:
         return self._file.write(lambda connection: self._forget(connection, kept))
 
     def _forget(self, connection: sqlite3.Connection, kept: frozenset[str]) -> int:
-        alive = self._alive(self._clock())
-        others = [row for row in _rows(connection) if row[1] not in kept]
-        if any(row[3] == "running" and _is_ours(row) and alive(row[5], row[6]) for row in others):
+        alive = alive_at(self._clock())
+        others = [row for row in all_rows(connection) if row[1] not in kept]
+        if any(row[3] == "running" and is_ours(row) and alive(row[5], row[6]) for row in others):
             return 0  # whoever runs it would queue all that it added again
         connection.executemany("DELETE FROM runs WHERE place = ?", [(row[0],) for row in others])
         return len(others)
@@ -247,11 +206,11 @@ class Ledger:
 
     def entries(self, run_ids: Iterable[str] | None = None) -> list[Entry]:
         """Return what is known of these runs, in this order and without unknown ones; of all, in the order of adding, when None."""
-        rows = self._file.read(_rows)
-        if not all(map(_is_ours, rows)):
+        rows = self._file.read(all_rows)
+        if not all(map(is_ours, rows)):
             self._file.write(lambda connection: _repair(connection, self._clock()))
-            rows = self._file.read(_rows)
-        found = {row[1]: Entry(*row[1:6], *row[7:]) for row in rows}
+            rows = self._file.read(all_rows)
+        found = {row[1]: entry_of(row) for row in rows}
         return [found[run_id] for run_id in (found if run_ids is None else run_ids) if run_id in found]
 
     def close(self) -> None:
@@ -259,33 +218,13 @@ class Ledger:
         self._file.close()
 
 
-def _rows(connection: sqlite3.Connection) -> list[tuple]:
-    return connection.execute(f"SELECT {COLUMNS} FROM runs ORDER BY place").fetchall()  # noqa: S608
-
-
-def _is_ours(row: tuple) -> bool:
-    """Tell whether a row can have been written by this module, and not by damage or by hand."""
-    _, *texts, seconds, result, updated = row
-    run_id, label, state, attempts, owner, lease, kind, error = texts
-    return (
-        all(isinstance(text, str) for text in (run_id, label, owner, kind, error, result))
-        and state in STATES
-        and isinstance(attempts, int)
-        and 0 <= attempts <= ATTEMPTS_LIMIT
-        and all(isinstance(number, float) and math.isfinite(number) for number in (lease, updated))
-        and (seconds is None or (isinstance(seconds, float) and math.isfinite(seconds)))
-        and (state != "ok" or SHA256.fullmatch(result) is not None)
-        and (state != "running" or OWNER.fullmatch(owner) is not None)
-    )
-
-
 def _repair(connection: sqlite3.Connection, now: float) -> None:
     """Queue the rows that are not ours; remove those without a run id."""
-    for row in _rows(connection):
+    for row in all_rows(connection):
         place, run_id, label, *_ = row
         if not isinstance(run_id, str):
             connection.execute("DELETE FROM runs WHERE place = ?", (place,))
-        elif not _is_ours(row):
+        elif not is_ours(row):
             connection.execute(REPAIR, ("", now, label if isinstance(label, str) else "", place))
 
 

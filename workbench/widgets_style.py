@@ -11,10 +11,21 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 
+from workbench.widgets_language import words
+
 SHOWN = 600  # characters of a text that stand open; the rest is one click away
 LABEL = 120  # characters of a title or a label
 SLACK = 100  # characters that are not worth a fold
 TERM, EVIDENCE = 1, 2
+
+WORDS = {
+    "error": ("Error:", "오류:"),
+    "folded": ("… {count:,} more characters", "… {count:,}자 더 보기"),
+    "folded evidence": ("… {count:,} more characters, with evidence", "… {count:,}자 더 보기 (근거 포함)"),
+}
+say = words(WORDS)
+
+_RUN = re.compile(rb"(.)\1*", re.DOTALL)  # of one flag
 
 # JupyterLab's colours where they exist, else those of the browser's light or dark scheme
 _LIGHT = "color-scheme: light; --term: rgba(230, 159, 0, .34); --evidence: #b34700; --edge: #b9c1c9; --soft: rgba(95, 107, 118, .09); "
@@ -49,13 +60,22 @@ STYLE = f"""<style>
 .workbench-view .limit {{ border-top: 3px double var(--evidence); margin-top: 12px; padding-top: 4px; font-size: 13px; font-weight: 600;
   color: var(--evidence); }}
 .workbench-view .past {{ border-left: 3px dotted var(--edge); padding-left: 8px; }}
-.workbench-view pre {{ margin: 2px 0 0; white-space: pre-wrap; overflow-wrap: anywhere; word-break: keep-all; background: none;
-  color: inherit; font: inherit; padding: 0; }}
+.workbench-view :is(pre, pre[dir]) {{ margin: 2px 0 0; white-space: pre-wrap; overflow-wrap: anywhere; word-break: keep-all;
+  background: none; color: inherit; font: inherit; padding: 0; }}
 .workbench-view mark {{ background: var(--term); color: inherit; padding: 1px 0; border-radius: 2px; }}
 .workbench-view u {{ text-decoration: underline 2px var(--evidence); text-underline-offset: 4px; }}
 .workbench-view details {{ margin: 2px 0; }}
 .workbench-view .row > details {{ display: inline; }}
 .workbench-view summary {{ cursor: pointer; color: var(--faint); font-size: 13px; }}
+.workbench-view svg.map {{ display: block; width: 100%; max-width: 480px; margin: 8px 0 2px; border: 1px solid var(--edge);
+  border-radius: 4px; overflow: hidden; }}
+.workbench-view .map .other {{ fill: var(--faint); opacity: .55; }}
+.workbench-view .map .hit {{ fill: var(--user); stroke: var(--jp-layout-color0, Canvas); }}
+.workbench-view .map .missed {{ fill: none; stroke: var(--evidence); stroke-width: 2; }}
+.workbench-view .map .reached {{ fill: var(--evidence); stroke: var(--jp-layout-color0, Canvas); }}
+.workbench-view .map .question {{ fill: var(--written); stroke: var(--jp-layout-color0, Canvas); }}
+.workbench-view .map text {{ fill: var(--jp-layout-color0, Canvas); font: 700 9px/1 var(--jp-ui-font-family, system-ui, sans-serif);
+  text-anchor: middle; pointer-events: none; }}
 .workbench-view table {{ border-collapse: collapse; margin: 6px 0 0; font-size: 13px; }}
 .workbench-view :is(th, td) {{ text-align: left; vertical-align: top; padding: 1px 12px 1px 0; border: 0; background: none;
   white-space: normal; }}
@@ -102,7 +122,7 @@ def folded(
     first, last = _gap(text, head), _gap(text, len(text) - tail) if tail else len(text)
     inside = flags[first:last]
     holds_evidence = any(flag & EVIDENCE for flag in inside)
-    summary = f"… {last - first:,} more characters{', with evidence' * holds_evidence}"
+    summary = say("folded evidence" if holds_evidence else "folded", count=last - first)
     middle = f"<details{' open' * holds_evidence}><summary>{summary}</summary>{_pre(_marked(text, flags, first, last))}</details>"
     return _pre(_marked(text, flags, 0, first)) + middle + (_pre(_marked(text, flags, last, len(text))) if tail else "")
 
@@ -118,13 +138,13 @@ def _pre(inner: str) -> str:
     return f'<pre dir="auto" style="white-space: pre-wrap; overflow-wrap: anywhere"><span>{inner}</span></pre>'
 
 
-def _marked(text: str, flags: Sequence[int], start: int, end: int) -> str:
+def _marked(text: str, flags: bytearray, start: int, end: int) -> str:
     parts = []
-    for is_evidence, group in itertools.groupby(range(start, end), key=lambda at: flags[at] & EVIDENCE):
+    for is_evidence, runs in itertools.groupby(_RUN.finditer(flags, start, end), key=lambda run: run[0][0] & EVIDENCE):
         inner = []
-        for is_term, run in itertools.groupby(group, key=lambda at: flags[at] & TERM):
-            piece = escape("".join(text[at] for at in run))
-            inner.append(f"<mark>{piece}</mark>" if is_term else piece)
+        for run in runs:
+            piece = escape(text[run.start() : run.end()])
+            inner.append(f"<mark>{piece}</mark>" if run[0][0] & TERM else piece)
         parts.append(f"<u>{''.join(inner)}</u>" if is_evidence else "".join(inner))
     return "".join(parts)
 
@@ -143,3 +163,14 @@ def column(label: str, inner: str) -> str:
 def page(head: str, columns: Sequence[str]) -> str:
     """Return a whole view: its head, then its columns side by side where there is room."""
     return f'{STYLE}<div class="workbench-view">{head}<div class="columns">{"".join(columns)}</div></div>'
+
+
+def error_box(message: str) -> str:
+    """Return a red box with an escaped message."""
+    style = "border: 2px solid #c62828; border-left-width: 8px; padding: 8px 12px"
+    return f'<div class="workbench-error" role="alert" style="{style}"><b>{say("error")}</b> {html.escape(message)}</div>'
+
+
+def plural(number: int, noun: str) -> str:
+    """Return "1 token", "2 tokens"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

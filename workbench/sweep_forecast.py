@@ -12,7 +12,7 @@ from typing import Any
 from workbench import storage
 from workbench.experiment import Runner
 from workbench.experiment_data import NONE
-from workbench.ledger import Ledger
+from workbench.ledger_read import ABANDONED, read_ledger
 from workbench.notebook import settings_of
 from workbench.registry import split_spec
 from workbench.retrieval import DENSE_RETRIEVERS
@@ -27,9 +27,10 @@ def outlook(folder: Path, points: Sequence[Point], *, fresh: bool = False, retry
     again = {point.run_id for point in points if fresh}
     given_up: set[str] = set()
     if (folder / "ledger.sqlite").is_file():
-        with closing(Ledger(folder / "ledger.sqlite")) as ledger:
-            given_up = set() if retry else {entry.run_id for entry in ledger.entries() if entry.state == "failed"}
-            again |= {entry.run_id for entry in ledger.entries() if entry.state in ("queued", "running") and entry.kind == FRESH}
+        entries = read_ledger(folder / "ledger.sqlite")
+        given_up = set() if retry else {entry.run_id for entry in entries if entry.state == "failed"}
+        begun = ("queued", "running")
+        again |= {entry.run_id for entry in entries if entry.kind == ABANDONED or (entry.kind == FRESH and entry.state in begun)}
 
     def state(point: Point) -> str:
         if point.run_id not in again and checked(point):
@@ -78,6 +79,5 @@ def _seconds(folder: Path) -> float:
     """Return the median seconds of this sweep's runs so far, 0 where none was timed."""
     if not (folder / "ledger.sqlite").is_file():
         return 0.0
-    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
-        timed = [entry.seconds for entry in ledger.entries() if entry.state == "ok" and entry.seconds]
+    timed = [entry.seconds for entry in read_ledger(folder / "ledger.sqlite") if entry.state == "ok" and entry.seconds]
     return statistics.median(timed) if timed else 0.0

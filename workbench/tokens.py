@@ -144,4 +144,4 @@ def token_count(span: Span, tables: Mapping[str, TokenTable]) -> int:
 
 def counter(tokenizer: Tokenizer) -> Callable[[str], int]:
     """Return a function that counts the tokens of a text by itself."""
-    return lambda text: len(tokenizer.offsets(text))
+    return getattr(tokenizer, "count", None) or (lambda text: len(tokenizer.offsets(text)))

@@ -20,6 +20,7 @@ from workbench.widgets_chunks_view import CSS, chunk_view, count_chunks, counts_
 from workbench.widgets_chunks_view import say as say_view
 from workbench.widgets_crash import CrashBox
 from workbench.widgets_language import words
+from workbench.widgets_saved import saved_as
 from workbench.widgets_sliders import slider_names
 from workbench.widgets_style import brief, error_box
 
@@ -57,10 +58,11 @@ def chunk_explorer(
     with closing(Cache(cache_file())) if cached else nullcontext() as cache:
         chunks = cached_chunks([document], chunker, measure, chunk_size, chunk_overlap, cache=cache) if document.text.strip() else []
         table = cached_tables([document], measure, cache)[document.id]
+    first = chunk_view(document, chunks, evidence.get(document.id, ()), table)
     if os.environ.get("WORKBENCH_HEADLESS"):
         from IPython.display import HTML
 
-        return HTML(chunk_view(document, chunks, evidence.get(document.id, ()), table))
+        return HTML(first)
     tokenised = functools.lru_cache(8)(lambda document_id: WordTokenizer(measure, dataset.document(document_id).text))
 
     def view(document_id: str, chunker: str, size: int, overlap: int) -> tuple[str, str]:
@@ -71,7 +73,7 @@ def chunk_explorer(
         chunks = create_chunker(chunker, tokens, size, overlap).chunk(document)
         return counts_row(count_chunks(chunks, tokens.table, spans)), marked_text(document.text, chunks, spans, tokens.table)
 
-    return _wire(dataset, functools.lru_cache(64)(view), (document, chunker, chunk_size, chunk_overlap))
+    return saved_as(_wire(dataset, functools.lru_cache(64)(view), (document, chunker, chunk_size, chunk_overlap)), first)
 
 
 def evidence_spans(dataset: Dataset) -> dict[str, set[Span]]:

@@ -23,6 +23,7 @@ from workbench.widgets_prompt_stream import Column, Work
 from workbench.widgets_prompt_template import saved_variants
 from workbench.widgets_prompt_view import PROMPT_STYLE, prompt_view
 from workbench.widgets_question import find_question, question_controls, question_head
+from workbench.widgets_saved import saved_as
 from workbench.widgets_style import STYLE, brief, error_box, escape
 
 DRAFT = "draft"  # the name of the prompt that stands in the editor
@@ -51,6 +52,7 @@ WORDS = {
     "failed": ("Not done.", "끝내지 못했습니다."),
     "none": ("tick at least one prompt", "프롬프트를 하나 이상 고르십시오"),
     "edit": ("Edit a template", "템플릿 편집"),
+    "saved": ("Run this cell in JupyterLab to try prompts here.", "JupyterLab에서 이 셀을 실행하면 여기서 프롬프트를 시험할 수 있습니다."),
 }
 say = words(WORDS)
 CSS = """<style>
@@ -71,7 +73,7 @@ def prompt_playground(prepared: Prepared, settings: Settings, prompts: Sequence[
         from IPython.display import HTML
 
         return HTML(prompt_view(example, list(group.answer(example, group.prompts)), prepared.tokenizer))
-    return Playground(group, example).box
+    return saved_as(Playground(group, example).box, f"<p>{say('saved')}</p>")
 
 
 def known_generators(settings: Settings) -> list[str]:

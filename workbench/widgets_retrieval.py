@@ -24,6 +24,7 @@ from workbench.widgets_hits import Found, evidence_ranges, retrieval_view
 from workbench.widgets_language import words
 from workbench.widgets_map import Plane, fit_plane, map_view, no_map
 from workbench.widgets_question import find_question, question_controls
+from workbench.widgets_saved import saved_as
 from workbench.widgets_sliders import slider_names
 from workbench.widgets_style import brief, error_box
 
@@ -185,7 +186,7 @@ def retrieval_explorer(
         from IPython.display import HTML
 
         return HTML(first)
-    return _wire(prepared.dataset, group, view, first, example, k)
+    return saved_as(_wire(prepared.dataset, group, view, first, example, k), first)
 
 
 def _wire(dataset: Dataset, group: Candidates, view: Callable[..., str], first: str, example: Example, k: int) -> Any:

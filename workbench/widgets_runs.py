@@ -12,6 +12,7 @@ from typing import Any
 from workbench import storage
 from workbench.sweep_status import Watch
 from workbench.widgets_runs_view import sweeps_table
+from workbench.widgets_saved import saved_as
 
 
 def run_browser(folder: Path | str | None = None) -> Any:
@@ -29,4 +30,4 @@ def run_browser(folder: Path | str | None = None) -> Any:
         return HTML(page)
     from workbench.widgets_runs_browser import Browser
 
-    return Browser(watch).box
+    return saved_as(Browser(watch).box, page)

@@ -109,21 +109,25 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebook", choices=SPECS, default="00_start_here")
+    parser.add_argument("--new", action="store_true", help="time new points too")
     parser.add_argument("--loop", type=int, default=24, help="points of the shell loop; its time is scaled to all")
     parser.add_argument("--repetitions", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = project(Path(temporary), chosen.notebook)
-        with one_core():
-            alone, _ = sweep(folder, "--jobs", "1")
-        work = cell_seconds(folder)
-        other = project(Path(temporary, "other"), chosen.notebook)
-        both, _ = sweep(other, "--jobs", "2")
-        points = len(work)
-        imports = statistics.median(import_seconds("sentence_transformers") for _ in range(chosen.repetitions))
-        print(f"{points} new points: one job on one core {alone:.1f} s, of which {sum(work):.1f} s in cells; two jobs on two {both:.1f} s")
-        print(f"  two jobs / (cells / 2): {both / (sum(work) / 2):.2f}")
-        print(f"  apart: kernels and report {(alone - sum(work)) / points:.2f} s a point, import of sentence-transformers {imports:.2f} s")
+        if chosen.new:
+            with one_core():
+                alone, _ = sweep(folder, "--jobs", "1")
+            cells = cell_seconds(folder)
+            work, points = sum(cells), len(cells)
+            both, _ = sweep(project(Path(temporary, "other"), chosen.notebook), "--jobs", "2")
+            imports = statistics.median(import_seconds("sentence_transformers") for _ in range(chosen.repetitions))
+            print(f"{points} new points: one job on one core {alone:.1f} s, of which {work:.1f} s in cells; two jobs on two {both:.1f} s")
+            print(f"  two jobs / (cells / 2): {both / (work / 2):.2f}")
+            print(f"  apart: kernels and report {(alone - work) / points:.2f} s a point, import of sentence-transformers {imports:.2f} s")
+        else:
+            sweep(folder, "--jobs", "2")
+        points = len(cell_seconds(folder))
         cached = {}
         for kind in ("warm", "fresh"):
             cached[kind] = statistics.median(

@@ -1,5 +1,6 @@
 """Configurations that are run one after the other share models, data and retrieval, and score as if each were run alone."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -242,3 +243,18 @@ def test_latency_is_added_to_each_result_with_models_built_once_and_nothing_from
     with pytest.raises(WorkbenchError, match="a latency probe needs at least 1 question, got 0"):
         with_latency(results, data, questions=0)
     assert with_latency([], {}) == []
+
+
+def test_data_that_is_prepared_is_not_read_again(small: Callable[[str], str], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small("en").removeprefix("folder:"), tmp_path / "docs"))
+    point = settings(f"folder:{folder}")
+    prepared = prepare(point)
+    expected = grid(point, chunk_size=[8, 16])
+    shutil.rmtree(folder)
+    again = grid(point, chunk_size=[8, 16], prepared=[prepared])
+    assert [one.scores.keys() for one in again] == [one.scores.keys() for one in expected]
+    for one, other in zip(again, expected, strict=True):
+        for metric, values in other.scores.items():
+            np.testing.assert_array_equal(one.scores[metric], values)
+    with pytest.raises(WorkbenchError, match="no such file or folder"):
+        grid(point.replace(seed=1), chunk_size=[8], prepared=[prepared])  # another draw

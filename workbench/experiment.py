@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from workbench.datatypes import WorkbenchError
 from workbench.diagnosis import diagnose
 from workbench.evaluation import RunResult, package_versions
 from workbench.experiment_build import Models, build_pipeline, check_parts, passages, resolve
-from workbench.experiment_data import NONE, Prepared, describe_data
+from workbench.experiment_data import NONE, Prepared, data_key, describe_data
 from workbench.experiment_data import prepare as _prepare
 from workbench.experiment_scores import Retrieval, Scores, answer_and_score, drawn_rows, inner, reranker_of, retrieve_and_score, timed
 from workbench.registry import split_spec
@@ -31,13 +31,13 @@ MOST_PREPARED = 4  # data sets, seeds or samples that are kept in memory
 class Runner:
     """Evaluate configurations one after the other: those on the same data load it once, models are built once for neighbours.
 
-    Neighbours that differ only in how they answer share what was retrieved. Close it after use.
+    Neighbours that differ only in how they answer share what was retrieved. `prepared` is data that is loaded already. Close it after use.
     """
 
-    def __init__(self, *, cached: bool = True, allow_download: bool = False) -> None:
+    def __init__(self, *, cached: bool = True, allow_download: bool = False, prepared: Iterable[Prepared] = ()) -> None:
         self._cache = Cache(cache_file()) if cached else None
         self._models = Models(self._cache, allow_download)
-        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+        self._prepared: dict[tuple[Any, ...], Prepared] = {one.key: one for one in prepared}
         self._known: dict[str, Retrieval] = {}
 
     def resolve(self, settings: Settings) -> Settings:
@@ -60,9 +60,9 @@ class Runner:
         return len(texts), embedder.known(texts, "passage") if isinstance(embedder, CachedEmbedder) else 0
 
     def _prepare(self, settings: Settings) -> Prepared:
-        key = (settings.dataset, settings.split, settings.limit, settings.seed, settings.tokenizer, settings.generator == NONE)
+        key = data_key(settings)
         if key not in self._prepared:
-            if len(self._prepared) == MOST_PREPARED:
+            if len(self._prepared) >= MOST_PREPARED:
                 del self._prepared[next(iter(self._prepared))]
             self._prepared[key] = _prepare(settings, self._models.allow_download, self._cache)
         return self._prepared[key]
@@ -149,22 +149,26 @@ def _retrieval_key(settings: Settings) -> str:
     return settings.replace(**same, generator="auto" if settings.generator != NONE else NONE, options=options).canonical()
 
 
-def grid(settings: Settings, *, cached: bool = True, allow_download: bool = False, **fields: Sequence[Any]) -> list[RunResult]:
+def grid(
+    settings: Settings, *, cached: bool = True, allow_download: bool = False, prepared: Iterable[Prepared] = (), **fields: Sequence[Any]
+) -> list[RunResult]:
     """Evaluate the settings for every combination of the given values: grid(settings, chunk_size=[64, 128]).
 
-    Combinations that resolve to the same configuration run once.
+    Combinations that resolve to the same configuration run once. Data in `prepared` is not loaded again.
     """
     for name, given in fields.items():
         if isinstance(given, str) or not given:
             raise WorkbenchError(f"grid: {name} = {given!r} must be a list of at least one value")
     points = [settings.replace(**dict(zip(fields, values, strict=True))) for values in itertools.product(*fields.values())]
-    return run_all(points, cached=cached, allow_download=allow_download)
+    return run_all(points, cached=cached, allow_download=allow_download, prepared=prepared)
 
 
-def run_all(points: Sequence[Settings], *, cached: bool = True, allow_download: bool = False) -> list[RunResult]:
+def run_all(
+    points: Sequence[Settings], *, cached: bool = True, allow_download: bool = False, prepared: Iterable[Prepared] = ()
+) -> list[RunResult]:
     """Evaluate configurations one after the other, each once; `Runner` says what they share."""
     results: dict[tuple[str, int], RunResult] = {}
-    with closing(Runner(cached=cached, allow_download=allow_download)) as runner:
+    with closing(Runner(cached=cached, allow_download=allow_download, prepared=prepared)) as runner:
         for point in points:
             resolved = runner.resolve(point)
             if (resolved.config_id, resolved.seed) not in results:

@@ -29,8 +29,14 @@ class Prepared:
     tables: Mapping[str, TokenTable]
     tokenizer: Any
     language: str
+    key: tuple[Any, ...] = ()  # what it was prepared for (data_key)
     elsewhere: frozenset[str] = frozenset()  # documents that the questions of the other parts of the split ask about
     training: tuple[Example, ...] = ()  # the questions that may be shown: of the training part where another is evaluated
+
+
+def data_key(settings: Settings) -> tuple[Any, ...]:
+    """Return what settings share that can use the same Prepared."""
+    return (settings.dataset, settings.split, settings.limit, settings.seed, settings.tokenizer, settings.generator == NONE)
 
 
 def prepare(settings: Settings, allow_download: bool = False, cache: Cache | None = None) -> Prepared:
@@ -64,6 +70,7 @@ def prepare(settings: Settings, allow_download: bool = False, cache: Cache | Non
     labels = data.clusters(dataset)
     return replace(
         _tokenise(dataset, settings.tokenizer, allow_download, cache),
+        key=data_key(settings),
         scored=scored,
         clusters=tuple(labels[example.id] for example in dataset.examples),
         parts=tuple(part_of[example.id] for example in dataset.examples if part_of),

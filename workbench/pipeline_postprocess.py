@@ -24,7 +24,6 @@ from workbench.datatypes import Note
 from workbench.pipeline_formats import FormatError, find_answer
 from workbench.pipeline_rules import Rule, apply_rules
 from workbench.text import normalise, sentences
-from workbench.text_refusal import is_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ def postprocess(
     whole. An answer is refused when it was before any rule changed it (an appended notice is no answer) or when a rule refused; a rule's
     refusal cites nothing.
     """
+    from workbench.text_refusal import is_refusal  # 0.2 s of patterns
+
     answer, notes, valid = _read(text, format, marker)
     text = refusal if answer is None else answer
     cited = {number for match in _markers(text) for number in _numbers(match[0])}

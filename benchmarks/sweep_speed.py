@@ -1,7 +1,7 @@
 """Measure what a sweep costs beside its work: 24 cached points against a shell loop of papermill, 24 new ones on two workers, none at all.
 
 Everything is measured side by side in one run, in a new project folder with its own cache; ratios count, seconds depend on the machine.
-On the English demo, vectors by all-MiniLM-L6-v2: notebook 00 (4 chunkers x 6 sizes; two configurations, one plot a run), or notebook 01
+On the English demo, vectors by all-MiniLM-L6-v2: notebook 00 (4 chunkers x 6 sizes; one configuration, one plot a run), or notebook 01
 (6 sizes x 2 chunkers x 2 retrievers; three configurations, four plots a run).
 
     python benchmarks/sweep_speed.py --loop 6
@@ -29,7 +29,7 @@ SIZES = [64, 96, 128, 192, 256, 384]
 SPECS = {
     "00_start_here": {
         "notebook": "00_start_here",
-        "fixed": {"dataset": "demo-en", "retrievers": ["dense", "random"]},
+        "fixed": {"dataset": "demo-en", "retrievers": ["dense"]},
         "grid": {"chunker": ["recursive", "sentence", "fixed", "markdown"], "chunk_size": SIZES},
     },
     "01_chunk_sizing": {

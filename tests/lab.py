@@ -25,7 +25,7 @@ is let through: NOISE below, and after `kill_kernel` whatever JupyterLab says ab
 `lab` (session fixture, one per process) is the server: `lab.root` the folder it serves, which is WORKBENCH_HOME of its kernels too (write
 data there before opening), `lab.url`, `lab.token`. Kernels start in `lab.root` (notebooks/ for `path="notebooks/..."`), without
 WORKBENCH_HEADLESS, with WORKBENCH_LANG from `language`. `lab_browser` is Playwright's browser, and `lab.open(lab_browser, address)` opens
-a page of the server in a context of its own, for a test that needs more than one notebook.
+a page of the server, for a test that needs more than one notebook.
 
 Cost: the server and the first page take about 6 s once per process, a notebook 1 to 2 s (the page stays, only notebooks come and go).
 Hence prefer few notebooks with several checks each; change language or theme by another `open_notebook`. So that one process runs all of
@@ -53,6 +53,7 @@ from workbench.bootstrap import COMMANDS
 from workbench.bootstrap_browser import find_browser
 
 TALLEST = 6000  # pixels of a picture
+LONGEST = 180  # seconds that a notebook may take to open, to run or to close
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 NOISE = (  # of JupyterLab itself, as patterns of what the console says
     r"Canceled future for \w+ message before replies were done",  # a notebook was closed while Lab still asked its kernel for something
@@ -86,6 +87,12 @@ WHOLE = """() => {
 }"""
 
 
+def timed(script: str) -> str:
+    """Make an asynchronous script of the page fail after LONGEST: Playwright waits for its end for ever."""
+    late = f"setTimeout(() => fail(new Error('not done in {LONGEST} s')), {LONGEST * 1000})"
+    return f"argument => Promise.race([({script})(argument), new Promise((_, fail) => {late})])"
+
+
 @dataclasses.dataclass
 class Shown:
     """Hold a notebook that stands open in the browser."""
@@ -115,7 +122,7 @@ class Shown:
 
     def run_all(self, raises: bool = False) -> None:
         """Run all cells (again) and wait until they have finished."""
-        errors = self.page.evaluate(RUN)
+        errors = self.page.evaluate(timed(RUN))
         assert raises or not errors, errors
 
     def picture(self, name: str) -> Path:
@@ -224,14 +231,14 @@ def open_notebook(lab: Lab, lab_browser: Any, _lab_page: list[Any], lab_pictures
         raises: bool = False,
     ) -> Iterator[Shown]:
         if not _lab_page:
-            for context in lab_browser.contexts:  # of tests that failed
-                context.close()
+            for left in [left for context in lab_browser.contexts for left in context.pages]:  # of tests that failed, or killed a kernel
+                left.close()
         page = _lab_page.pop() if _lab_page else lab.open(lab_browser, f"{lab.url}/lab?reset&token={lab.token}")
         page.set_viewport_size({"width": width, "height": HEIGHT})
         page.emulate_media(color_scheme=theme)
         variables = {"WORKBENCH_LANG": language, **(environment or {})}
         name = _write(lab.root, cells, variables) if path is None else _prepared(lab.root, path, variables)
-        kernel_id = page.evaluate(OPEN, {"path": name, "theme": THEMES[theme]})
+        kernel_id = page.evaluate(timed(OPEN), {"path": name, "theme": THEMES[theme]})
         shown = Shown(page, lab, kernel_id, lab.root / name, lab_pictures, f"{width}-{theme}-{language}")
         shown.run_all(raises)
         try:
@@ -239,7 +246,7 @@ def open_notebook(lab: Lab, lab_browser: Any, _lab_page: list[Any], lab_pictures
         except BaseException:
             page.screenshot(path=lab_pictures / f"failed-{Path(name).stem}.png")
             raise
-        page.evaluate(CLOSE)
+        page.evaluate(timed(CLOSE))
         shown.path.unlink()
         if not shown.killed:  # a page whose kernel died may have a dialog open
             _lab_page.append(page)
@@ -253,14 +260,8 @@ numbers = itertools.count(1)
 
 def _code(source: str, hidden: bool = False) -> dict[str, Any]:
     metadata = {"jupyter": {"source_hidden": True}} if hidden else {}
-    return {
-        "cell_type": "code",
-        "id": f"cell-{next(numbers)}",
-        "metadata": metadata,
-        "source": source,
-        "outputs": [],
-        "execution_count": None,
-    }
+    identity = {"cell_type": "code", "id": f"cell-{next(numbers)}", "metadata": metadata}
+    return {**identity, "source": source, "outputs": [], "execution_count": None}
 
 
 def _setting(variables: Mapping[str, str]) -> dict[str, Any]:
@@ -270,12 +271,7 @@ def _setting(variables: Mapping[str, str]) -> dict[str, Any]:
 def _write(root: Path, cells: Sequence[str], variables: Mapping[str, str]) -> str:
     """Write a notebook of these cells, after a hidden one that sets variables; return its name."""
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
-    content = {
-        "cells": [_setting(variables), *map(_code, cells)],
-        "metadata": metadata,
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
+    content = {"cells": [_setting(variables), *map(_code, cells)], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     name = f"shown-{next(numbers)}.ipynb"
     (root / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return name

@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-START = 90  # seconds that the server, or the page, may take on a busy machine
+START = 180  # seconds that the server, or the page, may take on a busy machine
 END = 10  # seconds that the server may take to end: one whose kernel is just starting does not
-PATIENCE = 30_000  # milliseconds that Playwright, and its `expect`, wait for what should be seen
+PATIENCE = 90_000  # milliseconds that Playwright, and its `expect`, wait for what should be seen
 HEIGHT = 900  # pixels of the page
 OFF = (  # plugins that ask the server or the network for what the tests have no use for
     "@jupyterlab/apputils-extension:announcements",
@@ -62,8 +62,12 @@ class Lab:
         return next(self.root.parent.glob("runtime/jpserver-*-open.html"))
 
     def open(self, browser: Any, address: str) -> Any:
-        """Open an address in a page of its own context; errors, and requests to other hosts, are collected in its list `said`."""
-        page = browser.new_context(viewport={"width": 1280, "height": HEIGHT}).new_page()
+        """Open an address in a new page; errors, and requests to other hosts, are collected in its list `said`.
+
+        All pages are of one context, so that only the first one takes JupyterLab from the server and compiles it.
+        """
+        context = browser.contexts[0] if browser.contexts else browser.new_context(viewport={"width": 1280, "height": HEIGHT})
+        page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.said = []
         page.on("pageerror", lambda error: page.said.append(f"exception: {error}"))
@@ -77,7 +81,11 @@ class Lab:
 
     def kernel(self, kernel_id: str) -> psutil.Process:
         """Return the process of a kernel."""
-        return next(each for each in self.process.children(recursive=True) if kernel_id in " ".join(each.cmdline()))
+        for each in self.process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # one that has just ended
+                if kernel_id in " ".join(each.cmdline()):
+                    return each
+        raise AssertionError(f"the kernel {kernel_id} does not run")
 
 
 def server_environment(folder: Path) -> dict[str, str]:

@@ -82,6 +82,7 @@ def test_sudo_is_used_where_this_is_not_root_and_asks_nobody_who_is_not_there(sy
     with pytest.raises(BrowserError, match="not root and there is no sudo; install by hand: chromium fonts-nanum"):
         bootstrap_browser.install(system.release)
     system.add("sudo", 'test "$1" = -n && shift; exec "$@"')
+    monkeypatch.setattr(sys, "stdin", None)  # as where it is closed
     assert bootstrap_browser.install(system.release) == 0
     assert system.log.read_text(encoding="utf-8").splitlines()[-2].startswith("sudo -n env DEBIAN_FRONTEND=noninteractive ")
     assert len(system.called) == 2

@@ -177,6 +177,20 @@ def test_two_windows_do_not_overwrite_each_other(folder):
     assert second.changed_outside()
 
 
+@pytest.mark.parametrize("change", [lambda path: path.write_text(f"News: {path.read_text()}"), lambda path: path.rename(f"{path}.txt")])
+def test_a_place_in_a_document_that_has_changed_since_is_not_saved(folder, change):
+    notes = Annotations(str(folder))
+    again = span(notes, "fees", "Returns are free", 1)  # stands twice, so that only its place tells
+    change(folder / "fees.txt")
+    with pytest.raises(WorkbenchError, match="'fees' has changed since it was read"):
+        notes.put("Cost?", ["none"], ((again,),))
+    assert not (folder / "questions.jsonl").exists()
+    notes.reload()
+    again = span(notes, notes.documents[-1].id, "Returns are free", 1)
+    notes.put("Cost?", ["none"], ((again,),))
+    assert data.load(str(folder)).examples[0].evidence == ((again,),)
+
+
 def test_a_file_that_cannot_be_read_or_written_is_an_error(folder):
     for content in (b'{"id": "a"', b'["a"]', b'{"id": "a", "question": "?"}', b"\x00\xff\xfe\x01" * 9):
         (folder / "questions.jsonl").write_bytes(content)

@@ -1,18 +1,21 @@
 """Limits of a run with real kernels: time, memory, output, a stop from outside; nothing goes on afterwards."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from small_sweep import notebook
 
 from workbench import storage
 from workbench.datatypes import WorkbenchError
 from workbench.engine import run_notebook
-from workbench.engine_limits import Ended, Limits, Watch
+from workbench.engine_limits import MB, Ended, Limits, Watch
 from workbench.engine_output import CUT, OutputCap
 
 WRITE_ID = "import os; open('id', 'w').write(str(os.getpid()))"
@@ -161,6 +164,19 @@ def test_the_cap_counts_each_cell_alone() -> None:
 def test_a_limit_that_is_none_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(WorkbenchError, match=f"limits: {next(iter(limits))} must be a positive number, got "):
         Limits(**limits)
+
+
+def test_where_the_system_tells_no_private_memory_all_of_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: psutil.Process) -> None:
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "memory_full_info", refuse)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        watch = Watch(Limits(memory_mb=1))
+        watch.follow(process.pid)
+        watch.sample()
+        assert watch.kind == "memory"
+        assert watch.private > MB
 
 
 def test_the_first_reason_to_end_a_run_counts() -> None:

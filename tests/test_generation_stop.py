@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeServer, Reply, piece, right, silent, streamed
+from fakes import reply as reply_with
 from test_pipeline import LEAVE, pipeline
 from tiny_generator import TINY_WINDOW, save_tiny_generator
 
@@ -64,6 +65,28 @@ def test_a_model_stops_while_it_reads_the_prompt(tiny: Path) -> None:
     assert "LlamaForCausalLM" not in ran
 
 
+def test_a_stop_ends_nothing_that_another_thread_writes(tiny: Path) -> None:
+    generator = build(tiny)
+    other = Conversation((Message("user", "And how long?"),))
+    whole = generator.generate([other])[0].text
+    begun, go, stop, stopped = threading.Event(), threading.Event(), threading.Event(), []
+
+    def wait(_piece: str) -> None:
+        begun.set()
+        go.wait(SILENCE)
+
+    thread = threading.Thread(target=lambda: stopped.append(generator.stream(ASKED, wait, stop.is_set)))
+    thread.start()
+    begun.wait(SILENCE)
+    stop.set()
+    completion = generator.stream(other, lambda piece: None)
+    go.set()
+    thread.join()
+    assert (completion.text, completion.error) == (whole, "")
+    assert [item.finish_reason for item in stopped] == ["stopped"]
+    assert not [module for module in generator._loaded.modules() if module._forward_pre_hooks]
+
+
 @pytest.mark.parametrize("chat", [True, False])
 def test_the_size_of_a_prompt_is_that_of_what_is_read(chat: bool, tmp_path: Path) -> None:
     generator = CachedGenerator(build(save_tiny_generator(tmp_path / "model", chat=chat), max_new_tokens=9), Cache(tmp_path / "cache"))
@@ -96,7 +119,9 @@ def test_a_server_is_left_and_notices(server: FakeServer) -> None:
     assert left.wait(SILENCE)
 
 
-@pytest.mark.parametrize(("reply", "text"), [(streamed(piece("네"), None), "네"), (silent, "")])
+@pytest.mark.parametrize(
+    ("reply", "text"), [(streamed(piece("네"), None), "네"), (silent, ""), (reply_with({}, status=429, Retry_After=str(SILENCE)), "")]
+)
 def test_a_silent_server_is_left_at_once_and_not_asked_again(
     server: FakeServer, reply: Callable[[Mapping[str, Any]], Reply], text: str
 ) -> None:
@@ -108,6 +133,14 @@ def test_a_silent_server_is_left_at_once_and_not_asked_again(
     assert stopped.seconds < SILENCE / 2
     assert len(server.requests) == 1
     assert generator.stream(ASKED, said.append).finish_reason == "stop"  # the next one goes out
+
+
+def test_a_stopped_request_does_not_tell_that_the_key_is_right(server: FakeServer) -> None:
+    server.replies = [silent, reply_with({}, status=401)]
+    generator = OpenAIGenerator("fake", timeout=SILENCE)
+    generator.stream(ASKED, lambda piece: None, lambda: bool(server.requests))
+    assert {completion.finish_reason for completion in generator.generate([ASKED] * 3)} == {"error"}
+    assert len(server.requests) == 2  # the first of them goes alone
 
 
 # --- an answer ---------------------------------------------------------------------------------------------------------------------------
@@ -140,7 +173,7 @@ def test_a_stopped_answer_keeps_what_was_written_and_is_not_scored(prompt: str, 
     generator = Slow()
     answer = pipeline(generator, prompt=prompt).answer([LEAVE], say=lambda piece: None, stop=lambda: len(generator.said) >= after)[0]
     assert generator.asked == asked
-    assert STOPPED in answer.error
+    assert (answer.error, answer.completion.finish_reason) == (STOPPED, "stopped")
     assert "".join(step.completion.text for step in answer.steps).startswith("Answer: 31 " * bool(asked))
     assert len(generator.said) == after
     assert answer.text == ""

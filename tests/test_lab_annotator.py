@@ -54,16 +54,14 @@ BREAK = """() => window.shownPanel.sessionContext.session.kernel.requestExecute(
   "import workbench.widgets_annotator; workbench.widgets_annotator.respond = None"}).done.then(() => true)"""
 
 
+def expect(place: Any) -> Any:
+    from playwright.sync_api import expect
+
+    return expect(place)
+
+
 def see(place: Any, text: str) -> None:
-    from playwright.sync_api import expect
-
     expect(place).to_contain_text(text)
-
-
-def focused(place: Any) -> None:
-    from playwright.sync_api import expect
-
-    expect(place).to_be_focused()
 
 
 @pytest.fixture
@@ -112,31 +110,33 @@ class Annotator:
 
 
 def test_questions_are_written_by_mouse_and_by_keys_and_load_as_a_data_set(open_notebook: Any, folder: Path) -> None:
-    from playwright.sync_api import expect
-
     with open_notebook([cell(folder)], width=1280, language="ko") as shown:
         page = Annotator(shown)
         see(page.text, "사용 예정일 3일 전까지")
         page.drag("사용 예정일 3일 전까지 전자결재로 신청합니다.")
-        focused(page.question)  # nothing to click between selecting and asking
+        expect(page.question).to_be_focused()  # nothing to click between selecting and asking
         see(page.evidence, "사용 예정일 3일 전까지")
         page.write("휴가 쓰려면 며칠 전에 올려야 하나요?")
         page.press("Enter")
-        focused(page.answer)
+        expect(page.answer).to_be_focused()
         page.drag("3일 전")  # of an empty answer: the words become the answer, not evidence
-        focused(page.answer)
+        expect(page.answer).to_be_focused()
         assert page.answer.input_value() == "3일 전"
         page.press("Enter")
         see(page.said, "q-001 저장됨")
         see(page.questions, "휴가 쓰려면 며칠 전에 올려야 하나요?")
-        focused(page.question)
+        expect(page.question).to_be_focused()
         assert (page.question.input_value(), page.answer.input_value()) == ("", "")
 
         page.press("Escape", "Control+Home", "ArrowDown", "ArrowDown")  # by keys alone, past an emoji, across lines
         page.press("Shift+End", "Shift+ArrowDown", "Enter")
-        focused(page.question)
+        expect(page.question).to_be_focused()
         page.write("언제까지 결재를 올리나요?")
+        page.drag("기한이 지나면 소멸합니다.")
         page.drag("최대 5일 이월됩니다.")
+        page.root.get_by_label("근거 3번과 앞 근거의 관계").select_option("앞 근거와 같은 내용(하나면 충분)")
+        page.root.get_by_role("button", name="근거 2번 빼기").press("Enter")
+        expect(page.root.get_by_label("근거 2번과 앞 근거의 관계")).to_have_value("needed")  # as the one that is gone was
         page.root.get_by_label("근거 2번과 앞 근거의 관계").select_option("앞 근거와 같은 내용(하나면 충분)")
         shown.picture("annotator-writing")
         page.question.focus()
@@ -154,7 +154,7 @@ def test_questions_are_written_by_mouse_and_by_keys_and_load_as_a_data_set(open_
         page.question.focus()
         composing.send("Input.imeSetComposition", {"text": "육", "selectionStart": 1, "selectionEnd": 1})
         page.press("Enter")  # ends the syllable, not the question
-        focused(page.question)
+        expect(page.question).to_be_focused()
         page.question.fill("")
         page.write("육아휴직은 몇 달인가요?")
         page.press("Control+Enter")
@@ -190,12 +190,22 @@ def test_questions_are_filtered_edited_deleted_and_brought_back(open_notebook: A
     with open_notebook([cell(folder)], width=800, theme="dark") as shown:
         page = Annotator(shown, korean=False)
         see(page.questions, "Is there a gym?")
-        page.root.get_by_label("Which questions").select_option("unanswerable")
+        page.root.get_by_label("Which questions").focus()
+        page.press("ArrowDown", "ArrowDown")  # its keys are not JupyterLab's
+        expect(page.root.get_by_label("Which questions")).to_have_value("unanswerable_kind")
         assert page.questions.get_by_role("listitem").count() == 1
+        page.root.get_by_role("button", name="Edit q-002").focus()
+        page.press("d", "d")  # of JupyterLab: delete the cell
+        see(page.questions, "Is there a gym?")
         page.root.get_by_label("Which questions").select_option("all questions")
         page.root.get_by_role("searchbox").fill("1년")
         assert page.questions.get_by_role("listitem").count() == 1
 
+        page.root.get_by_role("button", name="Edit q-001").click()
+        see(page.root, "Editing q-001")
+        page.root.get_by_role("searchbox").fill("")
+        page.root.get_by_role("button", name="Edit q-002").click()  # nothing was changed: nothing to save or clear
+        see(page.root, "Editing q-002")
         page.root.get_by_role("button", name="Edit q-001").press("Enter")
         see(page.root, "Editing q-001")
         see(page.text, "퇴직연금은")  # its document
@@ -206,13 +216,13 @@ def test_questions_are_filtered_edited_deleted_and_brought_back(open_notebook: A
         see(page.said, "Save or clear the question in the form first.")  # nothing typed is thrown away
         shown.picture("annotator-editing")
         page.question.focus()
-        page.press("Control+Enter")
+        page.press("Control+s")
         see(page.said, "Saved q-001.")
         see(page.questions, "When does it begin?")
         assert json.loads(path.read_text(encoding="utf-8").splitlines()[0]) == RECORD | {"question": "When does it begin?"}
         page.root.get_by_role("button", name="Delete q-002").click()
         see(page.said, "Deleted q-002.")
-        focused(page.root.get_by_role("button", name="Undo: deleted q-002"))
+        expect(page.root.get_by_role("button", name="Undo: deleted q-002")).to_be_focused()
         assert len(path.read_text(encoding="utf-8").splitlines()) == 1
         page.press("Enter")
         see(page.questions, "Is there a gym?")
@@ -225,19 +235,26 @@ def test_questions_are_filtered_edited_deleted_and_brought_back(open_notebook: A
 
 
 def test_what_is_lost_is_said_and_what_is_typed_stays(open_notebook: Any, folder: Path) -> None:
-    from playwright.sync_api import expect
-
     path = folder / "questions.jsonl"
     with open_notebook([cell(folder)], language="ko", width=800) as shown:
         page = Annotator(shown)
         page.drag("3일 전까지")
-        focused(page.question)
+        expect(page.question).to_be_focused()
         page.write("며칠 전까지인가요?")
-        write_text(path, f"{json.dumps(RECORD)}\n")  # as another window would
+        write_text(path, "{")  # as another program would
         page.press("Control+Enter")
         see(page.alert.filter(visible=True), "다른 창이나 프로그램이 파일을 바꾸었습니다")
         page.root.get_by_role("button", name="파일 다시 읽기").click()
+        see(page.alert.filter(visible=True).last, "is not valid JSON")
+        write_text(path, f"{json.dumps(RECORD)}\n")
+        write_text(folder / "leave.md", LEAVE.replace("👍", "2026년 개정. 👍"))
+        page.root.get_by_role("button", name="파일 다시 읽기").click()
         see(page.questions, "How long?")
+        see(page.text, "2026년 개정.")
+        page.press("Control+Enter")
+        see(page.alert.filter(visible=True), "문서가 바뀌어 이 근거가 제자리에 없습니다")
+        page.root.get_by_role("button", name="근거 1번 빼기").click()
+        page.drag("3일 전까지")
         assert page.question.input_value() == "며칠 전까지인가요?"
         page.question.focus()
         page.press("Control+Enter")
@@ -248,7 +265,7 @@ def test_what_is_lost_is_said_and_what_is_typed_stays(open_notebook: Any, folder
         kernel = shown.lab.kernel(shown.kernel_id)
         kernel.suspend()
         page.press("Alt+u", "Control+Enter")
-        expect(page.alert.filter(visible=True)).to_contain_text("지금부터 저장되지 않습니다", timeout=15_000)
+        expect(page.alert.filter(visible=True)).to_contain_text("지금부터 저장되지 않습니다")
         page.press("Control+Enter", "Control+Enter")
         page.write(" 더 쓴 질문")
         kernel.resume()
@@ -257,6 +274,17 @@ def test_what_is_lost_is_said_and_what_is_typed_stays(open_notebook: Any, folder
         see(page.questions, "기다리는 동안 더 쓴 질문")
         expect(page.alert.filter(visible=True)).to_have_count(0)
         assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+        page.write("천천히 저장되는 질문")
+        kernel.suspend()
+        page.press("Alt+u", "Control+Enter")
+        page.root.get_by_role("button", name="비우기").click()
+        page.write("그사이 쓴 다른 질문")
+        kernel.resume()
+        see(page.said, "q-004 저장됨")
+        see(page.root, "새 질문")  # not an edit of q-004, which it would replace
+        expect(page.question).to_have_value("그사이 쓴 다른 질문")
+        page.root.get_by_role("button", name="비우기").click()
 
         page.write("끝까지 쓰지 못한 질문")
         shown.kill_kernel()

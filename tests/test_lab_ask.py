@@ -117,6 +117,7 @@ def test_an_answer_is_watched_and_stopped_and_a_lost_kernel_is_said(open_noteboo
             shown.kill_kernel()
             expect(outputs).to_contain_text("커널이 끊겼습니다. 이 셀을 다시 실행하십시오.")
             expect(outputs.get_by_role("button", name="질문하기")).to_be_disabled()
+            expect(outputs.locator("button", has_text="피드백 저장")).to_be_disabled()
             shown.dialog.get_by_role("button").click()
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from lab_server import PATIENCE
 
 from workbench import models
 from workbench.storage import write_text
@@ -12,7 +13,6 @@ pytest_plugins = ["lab"]
 
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LAST = 200  # characters that may still come after the button was pressed; by itself the answer would go on for minutes
-PATIENCE = 30_000  # milliseconds
 CELL = """from workbench.experiment import prepare
 from workbench.settings import Settings
 from workbench.widgets_prompt import prompt_playground
@@ -50,6 +50,8 @@ def see(place: Any, text: str) -> None:
 
 @pytest.mark.parametrize(("width", "theme", "language"), [(1280, "dark", "en"), (800, "light", "ko")])
 def test_a_korean_question_is_asked_with_two_prompts(open_notebook: Any, width: int, theme: str, language: str) -> None:
+    from playwright.sync_api import expect
+
     run, sent, done = {"en": ("Run", "What was sent", "Done."), "ko": ("실행", "보낸 메시지", "끝났습니다.")}[language]
     with open_notebook([cell("ko", ["plain", "chain"], shots=1)], width=width, theme=theme, language=language) as shown:
         see(column(shown, "plain:ko"), "질문: ")  # what will be sent is there before anything is asked
@@ -57,6 +59,7 @@ def test_a_korean_question_is_asked_with_two_prompts(open_notebook: Any, width: 
         own.fill("WM400 쾌속 코스에는 몇 kg까지 넣나요?")
         own.press("Enter")
         see(column(shown, "chain:ko"), "질문: WM400 쾌속 코스에는 몇 kg까지 넣나요?")
+        expect(shown.outputs.get_by_role("slider")).to_have_accessible_name({"en": "shots", "ko": "예시 수"}[language])
         shown.picture("prompt-messages")
         shown.outputs.get_by_role("button", name=run).press("Enter")
         see(shown.panel.locator(".workbench-playground"), done)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from small_sweep import PARAMETERS, RUN, make_project, notebook, write_spec
 
 from workbench import storage
+from workbench.ledger_read import read_ledger
 
 pytest_plugins = ["lab"]
 
@@ -25,6 +27,7 @@ BUSY = """(path) => {
     code: `import os, time\\nwhile not os.path.exists(${JSON.stringify(path)}):\\n    time.sleep(0.05)`});
 }"""
 TITLE = "() => window.jupyterapp.shell.currentWidget.title.label"
+LONGEST = 120  # seconds that the sweep may take to start, and to end
 BACK = """async () => {
   const app = window.jupyterapp, opened = app.shell.currentWidget;
   await opened.context.ready;
@@ -49,6 +52,19 @@ class Sweep:
         command = [sys.executable, "-m", "workbench", "sweep", str(spec)]
         self.process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def begin(self) -> None:
+        """Wait until the first run is under way."""
+        ledger, end = self.home / "outputs/tiny/ledger.sqlite", time.monotonic() + LONGEST
+        while not (ledger.exists() and any(entry.state == "running" for entry in read_ledger(ledger))):
+            assert time.monotonic() < end, "the sweep did not start"
+            assert self.process.poll() is None
+            time.sleep(0.1)
+
+    def end(self) -> int:
+        """Let all of it through, and return the exit code."""
+        self.let("fixed", "recursive", "sentence")
+        return self.process.wait(LONGEST)
+
     def let(self, *names: str) -> None:
         for name in names:
             (self.gates / name).touch()
@@ -58,7 +74,6 @@ class Sweep:
 def expect() -> Any:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=30_000)
     return expect
 
 
@@ -66,8 +81,8 @@ def expect() -> Any:
 def running(lab: Any) -> Iterator[Sweep]:
     sweep = Sweep(lab.root / "한글 project")
     yield sweep
-    sweep.let("fixed", "recursive", "sentence")
-    sweep.process.wait(60)
+    sweep.process.kill()  # it has ended, unless a test failed; its kernels end with it
+    sweep.process.wait()
 
 
 def press(shown: Any, name: str) -> None:
@@ -77,6 +92,7 @@ def press(shown: Any, name: str) -> None:
 def test_a_sweep_of_another_process_is_followed_to_its_results(open_notebook: Any, running: Sweep, expect: Any) -> None:
     with open_notebook(CELLS, language="ko", environment={"WORKBENCH_HOME": str(running.home)}) as shown:
         page, rows = shown.page, shown.outputs.locator("button.workbench-row:visible")
+        running.begin()
         press(shown, "새로고침")
         press(shown, "실행")
         expect(rows).to_have_count(3)
@@ -91,7 +107,7 @@ def test_a_sweep_of_another_process_is_followed_to_its_results(open_notebook: An
         expect(shown.outputs.first).to_contain_text("실행 3개 중 1개 끝남")
         running.let("recursive", "sentence")
         expect(shown.outputs.first).to_contain_text("실행 3개 중 3개 끝남")
-        assert running.process.wait(60) == 1
+        assert running.end() == 1
         expect(shown.outputs.get_by_role("link", name="보고서").first).to_be_visible()
 
         shown.outputs.get_by_label("상태").select_option(label="✗ 실패")
@@ -141,8 +157,7 @@ def test_a_sweep_of_another_process_is_followed_to_its_results(open_notebook: An
 
 
 def test_it_is_read_in_english_on_a_small_dark_page(open_notebook: Any, running: Sweep, expect: Any) -> None:
-    running.let("fixed", "recursive", "sentence")
-    running.process.wait(60)
+    running.end()
     shown_as = {"width": 800, "theme": "dark", "environment": {"WORKBENCH_HOME": str(running.home)}}
     with open_notebook(CELLS, **shown_as) as shown:
         rows = shown.outputs.locator("button.workbench-row:visible")

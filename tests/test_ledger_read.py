@@ -85,6 +85,35 @@ def test_what_another_process_writes_is_seen_at_once_and_after_its_end(path: Pat
     assert look(path) == [("a", "ok"), ("b", "running")]
 
 
+def test_a_log_that_is_copied_while_drivers_come_and_go_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, files = [f"run-{number:03d}" for number in range(60)], (path, path.with_name("ledger.sqlite-wal"))
+    with closing(Ledger(path)) as ledger:
+        ledger.add((name, "a label " * 20) for name in names)
+        ledger.claim(names)
+        left = [file.read_bytes() for file in files]
+    for file, content in zip(files, left, strict=True):  # what a killed driver leaves, once it was copied elsewhere
+        file.write_bytes(content)
+    copied, copy, another = [], shutil.copyfile, None
+
+    def slowly(source: Path, target: Path) -> None:
+        nonlocal another
+        copy(source, target)
+        copied.append(source)
+        if len(copied) == 1:
+            with closing(Ledger(path)) as ledger:
+                ledger.add((name, "") for name in names)
+                ledger.ok_many((name, RESULT, 1.0) for name in ledger.claim_many(names, 60))
+            another = Ledger(path)
+            another.add([("late", "")])
+
+    monkeypatch.setattr(shutil, "copyfile", slowly)
+    states = [entry.state for entry in read_ledger(path)]
+    another.close()
+    assert copied
+    assert states.count("ok") >= 59
+    assert states[-1] == "queued"
+
+
 def test_a_lease_that_ran_out_counts_as_lost_as_for_a_driver(path: Path) -> None:
     clock = Clock()
     with closing(opened(path, clock)) as ledger:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -33,8 +34,8 @@ TRAINING = (
 )  # parameters that are no settings of a run
 
 
-def nbval(*paths: Path, cwd: Path = ROOT, timeout: int = 600) -> subprocess.CompletedProcess:
-    """Run nbval as the README says."""
+def nbval(*paths: Path | str, cwd: Path = ROOT, timeout: int = 600) -> subprocess.CompletedProcess:
+    """Run nbval as the README says, on these notebooks; other options may stand among them."""
     command = [
         sys.executable,
         "-m",
@@ -142,38 +143,39 @@ def test_nbval_passes_on_a_committed_notebook(path, models_here, shared_cache):
     assert " passed" in done.stdout
 
 
-def broken_copy(tmp_path: Path, cells: list, **metadata) -> Path:
-    """Write a small executed notebook beside a copy of the guard."""
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=cells)
-    nbformat.write(notebook, tmp_path / "small.ipynb")
-    shutil.copy(FOLDER / "conftest.py", tmp_path / "conftest.py")
-    return tmp_path / "small.ipynb"
-
-
 def cell(text: str, count: int | None = 1, output: str | None = None, tags: tuple[str, ...] = ()):
     outputs = [nbformat.v4.new_output("stream", name="stdout", text=output)] if output is not None else []
     return nbformat.v4.new_code_cell(text, execution_count=count, outputs=outputs, metadata={"tags": list(tags)} if tags else {})
 
 
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [
-        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="1\n")], ""),
-        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="2\n")], "mismatch"),
-        ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", count=None)], "nothing would be compared"),
-        ([cell("%no_such_magic\nprint(1)")], "failed without an error output"),
-        ([cell("print(1)", count=None, tags=("raises-exception",))], "raised nothing"),
-        ([cell("import os\nos._exit(1)")], "kernel died"),
-        ([cell("assert 1 == 2")], "AssertionError"),
-        ([cell("import sys\nsys.exit(0)"), cell("print(1)", 2)], "SystemExit"),
-    ],
-    ids=["good", "wrong-output", "never-run", "bad-magic", "no-exception", "dead-kernel", "assert", "sys-exit"],
-)
-def test_nbval_with_the_guard_fails_where_it_should(tmp_path, cells, message):
-    path = broken_copy(tmp_path, cells)
-    done = nbval(path, cwd=tmp_path, timeout=60)
-    assert (done.returncode == 0) == (message == ""), done.stdout[-2000:]
-    assert message in done.stdout
+SMALL = {  # cells of a notebook, and what its failure says
+    "good": ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="1\n")], ""),
+    "wrong-output": ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", output="2\n")], "mismatch"),
+    "never-run": ([cell("# NBVAL_CHECK_OUTPUT\nprint(1)", count=None)], "nothing would be compared"),
+    "bad-magic": ([cell("%no_such_magic\nprint(1)")], "failed without an error output"),
+    "no-exception": ([cell("print(1)", count=None, tags=("raises-exception",))], "raised nothing"),
+    "dead-kernel": ([cell("import os\nos._exit(1)")], "kernel died"),
+    "assert": ([cell("assert 1 == 2")], "AssertionError"),
+    "sys-exit": ([cell("import sys\nsys.exit(0)"), cell("print(1)", 2)], "SystemExit"),
+}
+
+
+def test_nbval_with_the_guard_fails_where_it_should(tmp_path):
+    """All small notebooks in one go: to start nbval takes longer than to run them."""
+    for name, (cells, _) in SMALL.items():
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}, cells=cells)
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    shutil.copy(FOLDER / "conftest.py", tmp_path / "conftest.py")
+    done = nbval(*(tmp_path / f"{name}.ipynb" for name in SMALL), f"--junitxml={tmp_path / 'ended.xml'}", cwd=tmp_path)
+    failures = dict.fromkeys((f"{name}.ipynb" for name in SMALL), "")
+    cases = list(ElementTree.parse(tmp_path / "ended.xml").iter("testcase"))
+    for case in cases:
+        failures[case.get("classname")] += "".join("".join(each.itertext()) for each in case if each.tag in ("failure", "error"))
+    assert len(cases) == sum(len(cells) for cells, _ in SMALL.values()), done.stdout[-2000:]
+    for name, (_, message) in SMALL.items():
+        found = failures[f"{name}.ipynb"]
+        assert bool(found) == bool(message), name
+        assert message in found
 
 
 def test_a_broken_copy_of_a_notebook_and_a_broken_metric_are_seen(tmp_path, models_here, shared_cache):

@@ -49,6 +49,7 @@ def test_a_sweep_is_seen_as_it_is_and_left_as_it_is(swept: Path) -> None:
     assert executed_notebook(status.folder, "0123456789ab") is None
     assert status.live(status.changed + STILL - 1)
     assert not status.live(status.changed + STILL + 1)
+    assert not status.live(status.changed - STILL - 1)  # of a machine whose clock is ahead
     best = best_results(status.folder)[0]
     board = json.loads((status.folder / "report.json").read_text(encoding="utf-8"))["data_sets"][0]["leaderboard"]
     assert (best.label, best.mean, best.candidates) == (board[0]["label"], board[0]["score"]["mean"], 4)
@@ -118,6 +119,14 @@ def test_a_result_that_cannot_be_read_is_named_and_the_others_count(swept: Path,
     shutil.rmtree(broken.parent)
     assert results.update(status)
     assert not results.problems
+    assert not results.update(status)
+    record = storage.read_json(tmp_path / "tiny/report.json")
+    baseline = results.scored()[0].comparison.rows[1].result.config_id
+    for row in record["data_sets"][0]["leaderboard"]:
+        row["difference"] = None if row["config_id"] == baseline else {}
+    storage.write_json(tmp_path / "tiny/report.json", record)
+    assert results.update(status)  # the baseline is another one
+    assert next(row for row in results.scored()[0].comparison.rows if row.difference is None).result.config_id == baseline
 
 
 def test_what_has_no_ledger_or_a_broken_one_is_told_from_its_files(swept: Path, tmp_path: Path) -> None:
@@ -153,6 +162,9 @@ def test_a_watch_reads_again_only_what_changed(tmp_path: Path, monkeypatch: pyte
     read: list[Path] = []
     import workbench.sweep_status as module
 
+    def unreadable(path: Path) -> list:
+        raise WorkbenchError("no space left")
+
     real = module.read_ledger
     monkeypatch.setattr(module, "read_ledger", lambda path: read.append(path) or real(path))
     watch = Watch(tmp_path)
@@ -164,7 +176,10 @@ def test_a_watch_reads_again_only_what_changed(tmp_path: Path, monkeypatch: pyte
         assert [watch.look()[0].counts["running"] for _ in range(2)] == [1, 1]
         assert len(read) == 3  # who runs it may end without a word
         ledger.fail("a", "raised", "ValueError: no", 1.0)
-        assert [watch.look()[0].counts["failed"] for _ in range(2)] == [1, 1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "read_ledger", unreadable)
+            assert "no space left" in watch.look()[0].problem
+        assert [watch.look()[0].counts["failed"] for _ in range(2)] == [1, 1]  # what could not be read is tried again
         assert len(read) == 4
 
 

@@ -100,6 +100,25 @@ def test_what_is_missing_is_said_in_the_language_of_the_interface(folder, monkey
     assert not (folder / "questions.jsonl").exists()
 
 
+def test_evidence_that_is_not_what_was_selected_is_refused(folder):
+    draft = span("3일 전까지")
+    (folder / "leave.md").write_text(f"새 안내. {TEXT}", encoding="utf-8")
+    notes = Annotations(str(folder))
+    with pytest.raises(WorkbenchError, match=r"this evidence is not there any more; .* again: 3일 전까지"):
+        save(notes, question="언제?", spans=[draft])
+    assert notes.entries == ()
+    long = span(f"새 안내. {TEXT}", text=f"새 안내. {TEXT}")
+    (row,) = save(notes, question="언제?", spans=[long])["state"]["questions"]
+    assert row["spans"][0]["text"] == long["text"]  # whole, with its line breaks
+
+
+def test_an_imported_question_may_name_a_document_that_is_not_here(folder):
+    line = {"id": "a", "question": "Gym?", "unanswerable": True, "document": "leave.md"}
+    (folder / "questions.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    opened = respond(Annotations(str(folder)), 100, {"do": "open"})
+    assert opened["state"]["questions"][0]["places"] == []
+
+
 def test_a_file_changed_outside_is_seen_before_and_when_saving(folder):
     notes, other = Annotations(str(folder)), Annotations(str(folder))
     assert respond(notes, 100, {"do": "ping"}) == {"changed": False}
@@ -138,11 +157,15 @@ def test_every_message_gets_a_reply_and_errors_are_shown(folder, monkeypatch, ca
     assert isinstance(shown, ipywidgets.VBox)
     widget, crash = shown.children
     tell = messages(widget, monkeypatch)
+    cleared = []
+    monkeypatch.setattr(ipywidgets.Output, "clear_output", lambda *_: cleared.append(True))
     assert tell({"do": "ping"}) == {"number": "n", "changed": False}
+    assert not cleared  # what went wrong before stays until something is done
     assert tell({"do": "undo"}) == {"number": "n", "error": "nothing to undo"}
     Annotations(str(folder)).put("Outside?", ["x"])
     assert tell({"do": "save", "form": form(question="q?", answers="x")})["changed"] is True
     assert crash.outputs == ()
+    assert len(cleared) == 2
     assert tell({"do": "save"})["error"].startswith("An error in the program")  # no form: not a message of ours
     assert "KeyError: 'form'" in caplog.text  # where a kernel runs, `crash` shows it
     assert widget.words["save"] == "Save"

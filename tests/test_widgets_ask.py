@@ -117,6 +117,19 @@ def test_a_text_is_shown_as_it_comes_and_a_stop_keeps_it(opened, slow: type[Slow
     assert page.opinion.shown
 
 
+def test_a_chain_that_is_stopped_in_its_first_step_has_not_failed(opened, slow: type[Slow]) -> None:
+    page = opened(generator="slow", prompt="chain").ask(QUESTION, wait=False)
+    end = time.monotonic() + 20
+    while len(page.steps) < 5:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    page.form._handle_custom_msg({"stop": True}, [])
+    slow.go.set()
+    page.wait()
+    assert page.form.status.startswith("Stopped after ")
+    assert "alert" not in page.card.value
+
+
 def test_errors_are_shown_and_go_away(opened, slow: type[Slow], monkeypatch: pytest.MonkeyPatch) -> None:
     slow.go.set()
     page = opened(generator="slow")

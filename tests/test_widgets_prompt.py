@@ -154,6 +154,22 @@ def test_a_stop_ends_what_is_written_and_what_waits(small: Callable[[str], str],
     made.gate.set()
     run(playground)
     assert {state for _, state, _ in streams(playground)} == {"done"}
+    assert "What was sent" in texts(playground)["cite:en"]
+    made.gate.clear()
+    playground.run.click()
+    playground.halt.click()
+    playground.work.wait()
+    assert "What will be sent" in texts(playground)["cite:en"]  # no scores of the answer before, which is gone
+
+
+def test_an_answer_may_end_before_the_button_is_let_go(small: Callable[[str], str], made: type[MadeGenerator]) -> None:
+    playground = play(point(small("en"), generator="made"), ["plain"])
+    do = playground.work.do
+    playground.work.do = lambda kind, job: (do(kind, job), playground.work.wait())
+    playground.run.click()
+    assert (playground.busy, "Done." in playground.status.value, playground.halt.button_style) == (False, True, "")
+    playground.boxes["cite:en"].value = True
+    assert "Nothing is sent" in playground.status.value
 
 
 def test_a_cell_that_is_run_again_stops_what_is_no_longer_shown(small: Callable[[str], str], made: type[MadeGenerator]) -> None:
@@ -177,6 +193,7 @@ def test_errors_are_shown_and_go_away(small: Callable[[str], str], made: type[Ma
     playground.generator.value = "mad"
     playground.work.wait()
     assert "did you mean &#x27;made&#x27;" in playground.problem.value
+    assert "Not done." in playground.status.value
     run(playground)
     assert "Not done." in playground.status.value
     playground.generator.value = "made"
@@ -233,9 +250,12 @@ def test_a_draft_is_asked_like_a_prompt_until_it_is_wrong_or_saved(small: Callab
 
 
 def test_a_file_is_written_over_only_when_that_is_said(small: Callable[[str], str], tmp_path: Path) -> None:
-    editor = play(point(small("en")), ["plain"]).editor
+    playground = play(point(small("en")), ["plain"])
+    editor = playground.editor
     editor._name.value = "mine"
     editor._save.click()
+    playground.work.wait()
+    assert list(texts(playground)) == ["plain:en", "file:params/prompts/mine.md"]
     path = tmp_path / "params" / "prompts" / "mine.md"
     before = path.read_text(encoding="utf-8")
     editor._text.value = before + "More."

@@ -188,7 +188,7 @@ def test_korean_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         "답변",
         "채점 안 됨",
         "보낸 메시지",
-        "모두 9토큰(메시지 밖의 7토큰 포함), 최대 5토큰 생성 · 컨텍스트 창 100토큰",
-        "읽음 1,200토큰",
+        "총 9토큰(메시지 밖의 7토큰 포함), 최대 5토큰 생성 · 컨텍스트 창 100토큰",
+        "입력 1,200토큰",
     ):
         assert said in text, said

@@ -112,8 +112,9 @@ def test_wrong_arguments_raise_before_any_widget_is_made(small, monkeypatch) -> 
             retrieval_explorer(prepared, listed)
     with pytest.raises(WorkbenchError, match="k 0 must be between 1 and 50"):
         retrieval_explorer(prepared, points, k=0)
-    with pytest.raises(WorkbenchError, match="budget -5 must be at least 1 token"):
-        retrieval_explorer(prepared, points, budget=-5)
+    for budget in (-5, 0):
+        with pytest.raises(WorkbenchError, match=f"budget {budget} must be at least 1 token"):
+            retrieval_explorer(prepared, points, budget=budget)
 
 
 def test_no_generator_is_loaded_to_look_at_hits(small) -> None:

@@ -128,6 +128,22 @@ def test_what_another_process_changes_appears_and_closing_ends_the_thread(swept:
     wait_for(lambda: threads() == 0)
 
 
+def test_what_a_cell_showed_before_it_ran_again_looks_no_more(swept: Path) -> None:
+    with closing(Ledger(swept / "first/ledger.sqlite")) as ledger:
+        ledger.add([("d" * 12, "run 3")])
+        ledger.claim(["d" * 12])
+        boxes = [run_browser(swept) for _ in range(3)]
+        wait_for(lambda: threads() == 1)
+        find(boxes[0], ipywidgets.Button, "Refresh").click()
+        wait_for(lambda: threads() == 1)
+        ledger.fail("d" * 12, "raised", "ValueError: late", 1.0)
+        wait_for(lambda: "✗ failed 2" in shown(boxes[0]))
+    assert "✗ failed 2" not in shown(boxes[1])
+    for box in boxes:
+        box.close()
+    wait_for(lambda: threads() == 0)
+
+
 def test_refreshing_reads_what_was_run_again_in_the_meantime(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.sweep_status.STILL", 0.0)
     box = run_browser(swept)
@@ -193,3 +209,4 @@ def test_without_anywidget_it_says_what_to_install(swept: Path, monkeypatch: pyt
     box = run_browser(swept)
     find(box, ipywidgets.ToggleButtons).value = "costs"
     wait_for(lambda: "pip install 'rag-workbench[lab]'" in shown(box))
+    box.close()

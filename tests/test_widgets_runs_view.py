@@ -181,8 +181,9 @@ def test_runs_are_filtered_by_words_and_state_what_runs_first() -> None:
 
 def test_a_list_of_a_thousand_draws_a_page() -> None:
     drawn: list[int] = []
-    rows, chosen = None, []
-    rows = RowList(chosen.append)
+    chosen: list[str] = []
+    guarded: list[object] = []
+    rows = RowList(lambda work: lambda *arguments: (guarded.append(work), work(*arguments)), chosen.append)
     items = [
         Item(f"k{number}", f"label {number}", lambda number=number: drawn.append(number) or f"facts {number}") for number in range(1000)
     ]
@@ -200,6 +201,7 @@ def test_a_list_of_a_thousand_draws_a_page() -> None:
     assert grid.children[0].description == f"label {1000 // PAGE * PAGE}"
     grid.children[0].click()
     assert chosen == [f"k{1000 // PAGE * PAGE}"]
+    assert len(guarded) == 1000 // PAGE + 1  # every turned page and the choice: errors are shown
     rows.show(items[:3], top=True)
     assert len(grid.children) == 6
     rows.show([])

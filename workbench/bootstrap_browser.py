@@ -81,7 +81,7 @@ def apt_get(packages: list[str]) -> list[str]:
     sudo = shutil.which("sudo")
     if sudo is None:
         raise BrowserError(f"this is not root and there is no sudo; {by_hand}")
-    return [sudo, *(() if sys.stdin.isatty() else ("-n",)), *command]  # nobody is there to type a password
+    return [sudo, *(() if os.isatty(0) else ("-n",)), *command]  # nobody is there to type a password
 
 
 def say(message: str) -> None:

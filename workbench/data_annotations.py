@@ -224,7 +224,7 @@ def copy_documents(spec: str, folder: Path | str) -> str:
 
     A folder that holds the documents already is left as it is; raise WorkbenchError where it holds others.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     source = data.load(spec)
     target = f"jsonl:{folder}"
     if not (folder / "documents.jsonl").exists():

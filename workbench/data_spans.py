@@ -11,7 +11,7 @@ from typing import Any
 from workbench.data_files import front_matter, read_text
 from workbench.data_records import Collector, clean
 from workbench.data_tables import DOCUMENT_SUFFIXES
-from workbench.datatypes import Document, Span
+from workbench.datatypes import Document, Span, WorkbenchError
 from workbench.text import Alignment
 
 
@@ -69,6 +69,8 @@ class Places:
         if text.find(quote) == span.start and text.find(quote, span.start + 1) < 0:
             return {"document": span.document_id, "quote": quote}
         aligned = Alignment(self._original(span.document_id))
+        if aligned.text != text:
+            raise WorkbenchError(f"the document {span.document_id!r} has changed since it was read; read it again")
         length = len(aligned.original)
         starts = range(length)
         last = bisect.bisect_right(starts, span.start, key=lambda at: aligned.span(at, length)[0]) - 1
@@ -78,12 +80,12 @@ class Places:
         return record | ({"text": quote} if aligned.original[start:end] == quote else {})
 
     def _original(self, name: str) -> str:
-        """Return the text of a document as its file has it."""
+        """Return the text of a document as its file has it, none where it has gone."""
         if self._lines:
             records = Collector().read_lines(self._folder / "documents.jsonl")
-            return next(record["text"] for _, record in records if clean(record["id"]) == name)
+            return next((record["text"] for _, record in records if clean(record["id"]) == name), "")
         if self._files is None:
             paths = (Path(parent, file) for parent, _, files in os.walk(self._folder) for file in files)
             files = (path for path in paths if path.suffix.lower() in DOCUMENT_SUFFIXES)
             self._files = {clean(path.relative_to(self._folder).with_suffix("").as_posix()): path for path in files}
-        return front_matter(read_text(self._files[name])[0], name)[1]
+        return front_matter(read_text(self._files[name])[0], name)[1] if name in self._files else ""

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from workbench.datatypes import WorkbenchError
 
 ATTEMPTS = 4
+LOOK_SECONDS = 0.1  # between two looks whether a wait was stopped
 LONGEST_WAIT_SECONDS = 60.0  # that a server may ask for; when it asks for more, we stop and say so
 HOPELESS = {  # statuses that every other request would get as well
     401: "refused the key in OPENAI_API_KEY (401)",
@@ -96,16 +98,17 @@ class Endpoint:
             logging.getLogger(name).addFilter(_hide_key)
         return openai.OpenAI(api_key=_key(self.variables), base_url=self.base_url, max_retries=0, timeout=self.timeout)
 
-    def ask(self, send: Callable[[Any], T], permit: Callable[[], str] = lambda: "") -> T:
+    def ask(self, send: Callable[[Any], T], permit: Callable[[], str] = lambda: "", stop: Callable[[], bool] | None = None) -> T:
         """Return `send(client)`; what may pass is tried again (stamina), after the Retry-After of the server where it sent one.
 
-        `permit` is called before every attempt and returns "", or why no more may be made. Raise EndpointError.
+        `permit` is called before every attempt and returns "", or why no more may be made; once `stop()` is true, such a wait ends.
+        Raise EndpointError.
         """
         import stamina
 
         problem, tried = "", 0
         try:
-            for attempt in stamina.retry_context(on=_pause, attempts=ATTEMPTS, timeout=None):
+            for attempt in stamina.retry_context(on=functools.partial(_pause, stop), attempts=ATTEMPTS, timeout=None):
                 with attempt:
                     if reason := permit():
                         raise EndpointError(f"{problem}, not asked again: {reason}") if tried else NotAskedError(f"not asked: {reason}")
@@ -121,14 +124,16 @@ class Endpoint:
             raise
         raise AssertionError("stamina returns or raises")
 
-    def stream(self, send: Callable[[Any], Any], permit: Callable[[], str] = lambda: "") -> Iterator[Any]:
+    def stream(
+        self, send: Callable[[Any], Any], permit: Callable[[], str] = lambda: "", stop: Callable[[], bool] | None = None
+    ) -> Iterator[Any]:
         """Yield the events of the stream that `send(client)` opens; after the first event nothing is tried again."""
 
         def first(client: Any) -> tuple[Any, Any]:
             stream = send(client)
             return stream, next(stream, None)
 
-        stream, event = self.ask(first, permit)
+        stream, event = self.ask(first, permit, stop)
         with stream:
             while event is not None:
                 yield event
@@ -193,9 +198,17 @@ def retry_after(header: str) -> float | None:
         return None
 
 
-def _pause(error: Exception) -> bool | float:
-    """Tell stamina whether to ask again, or after how many seconds."""
-    return isinstance(error, EndpointError) and error.transient and (error.wait or True)
+def _pause(stop: Callable[[], bool] | None, error: Exception) -> bool | float:
+    """Tell stamina whether to ask again, or after how many seconds; what can be stopped waits here."""
+    if not isinstance(error, EndpointError) or not error.transient:
+        return False
+    if not error.wait or stop is None:
+        return error.wait or True
+    left = error.wait
+    while left > 0 and not stop():
+        time.sleep(min(left, LOOK_SECONDS))
+        left -= LOOK_SECONDS
+    return 0.0
 
 
 def _variables(part: str) -> str:

@@ -154,5 +154,8 @@ class Watch:
         self.private = 0
         for process in self._tree:
             with contextlib.suppress(psutil.Error):
-                self.private += process.memory_full_info().uss
+                try:
+                    self.private += process.memory_full_info().uss
+                except psutil.AccessDenied:  # macOS tells it to root only; a limit that is passed too early is better than none
+                    self.private += process.memory_info().rss
         return self.private

@@ -44,8 +44,7 @@ class PrefixCache:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.usable = has_plain_cache(model.config)
-        self._tokens: tuple[int, ...] = ()
-        self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._last: tuple[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = ((), [])  # replaced as one: threads may share it
 
     def spread(self, tokens: tuple[int, ...], blanks: Sequence[int]) -> DynamicCache:
         """Return a new cache of the first len(tokens) columns of prompts that begin with these tokens after so many blanks each.
@@ -55,11 +54,12 @@ class PrefixCache:
         import torch
         from transformers import DynamicCache
 
-        if tokens != self._tokens:
-            self._layers = self._computed(tokens)
-            self._tokens = tokens
+        known, layers = self._last
+        if tokens != known:
+            layers = self._computed(tokens)
+            self._last = tokens, layers
         cache = DynamicCache(config=self.model.config)
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(layers):
             shifted = [[torch.nn.functional.pad(part[:, : len(tokens) - blank], (0, 0, blank, 0)) for blank in blanks] for part in layer]
             cache.update(torch.stack(shifted[0]), torch.stack(shifted[1]), number)  # layers with a sliding window keep its columns only
         return cache

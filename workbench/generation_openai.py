@@ -136,7 +136,8 @@ class OpenAIGenerator:
         except EndpointError as error:
             self._gate.failed(error)
             return Completion("", "error", error=str(error))
-        self._gate.worked()
+        if not completion.error:  # one that was stopped tells nothing
+            self._gate.worked()
         return completion
 
     def _request(self, conversation: Conversation) -> dict[str, Any]:
@@ -188,7 +189,7 @@ class OpenAIGenerator:
         def permit() -> str:
             return STOPPED if stop() else self._gate.permit()
 
-        with contextlib.closing(self._endpoint.stream(send, permit)) as events:
+        with contextlib.closing(self._endpoint.stream(send, permit, stop)) as events:
             for event in events:
                 if stop():
                     raise EndpointError(STOPPED)

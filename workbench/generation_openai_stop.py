@@ -23,7 +23,7 @@ def stoppable(client: Any, stop: Callable[[], bool]) -> Iterator[Any]:
     ended = threading.Event()
 
     def keep(event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):  # of a connection, also through a proxy
             sockets.append(info["return_value"].get_extra_info("socket"))
 
     def watch() -> None:

@@ -73,6 +73,8 @@ def _rows(path: Path) -> list[tuple]:
     with tempfile.TemporaryDirectory() as folder:  # copied from elsewhere: to read its log SQLite needs a -shm
         for file in (path, log):
             shutil.copyfile(file, Path(folder) / file.name)
+        if signature(path) != before:  # a driver opened it meanwhile: the file and the log may be of two moments
+            raise sqlite3.OperationalError("it changes all the time")
         return _query(Path(folder) / path.name, "")
 
 

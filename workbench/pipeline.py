@@ -136,11 +136,13 @@ class Pipeline:
         return answers
 
     def _generate(self, asked: Sequence[Augmented], say: Callable[[str], None] | None, stop: Callable[[], bool]) -> list[Completion]:
+        stopped = Completion("", "stopped", error=STOPPED)
+        if say and stop():  # also what a stopped step would have been followed by
+            return [stopped] * len(asked)
         fitting = [item.conversation for item in asked if not item.error]
         if say is None:
             completions = iter(self.generator.generate(fitting))
         else:
-            stopped = Completion("", "stopped", error=STOPPED)
             completions = iter([stopped if stop() else self.generator.stream(conversation, say, stop) for conversation in fitting])
         return [Completion("", "error", error=item.error) if item.error else next(completions) for item in asked]
 

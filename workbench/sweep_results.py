@@ -46,9 +46,10 @@ class Results:
         self.folder = folder
         self.problems: dict[str, str] = {}  # by run id
         self._read: dict[str, tuple[tuple, list[RunResult]]] = {}
+        self._report: tuple = ()  # it names the baselines
 
     def update(self, status: SweepStatus, told: Callable[[int, int], object] | None = None) -> bool:
-        """Read what ended well since, and forget what is no run of the sweep any more; return whether anything changed.
+        """Read what ended well since, and forget what is no run of the sweep any more; return whether anything changed, the report too.
 
         `told` is given how many of how many new files were read. A file that cannot be read is named in `problems`.
         """
@@ -69,7 +70,8 @@ class Results:
             except WorkbenchError as error:
                 self._read[name] = (marks[name], [])
                 self.problems[name] = str(error)
-        return bool(new or gone)
+        report, self._report = self._report, _mark(self.folder / "report.json")
+        return bool(new or gone) or report != self._report
 
     def scored(self) -> list[Scored]:
         """Compare the results of each data set; the baseline is that of the last report."""

@@ -19,7 +19,7 @@ from workbench.ledger_read import read_ledger, signature
 from workbench.ledger_rows import STATES, Entry
 
 LEDGER, RESULT, NOTEBOOK, BY_HAND = "ledger.sqlite", "result.json", "notebook.ipynb", "by-hand"
-STILL = 15.0  # seconds after its last change in which a sweep may yet go on, or write its report
+STILL = 60.0  # seconds after its last change in which a sweep may yet go on: start its kernels, or write its report
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SweepStatus:
 
     def live(self, now: float | None = None) -> bool:
         """Tell whether something runs, or ended so lately that the sweep may go on."""
-        return bool(self.counts["running"]) or (time.time() if now is None else now) - self.changed < STILL
+        return bool(self.counts["running"]) or abs((time.time() if now is None else now) - self.changed) < STILL
 
     @property
     def report(self) -> Path | None:
@@ -89,7 +89,7 @@ class Watch:
     def _status(self, folder: Path) -> SweepStatus:
         mark = signature(folder / LEDGER)
         known = self._known.get(folder)
-        if known and known[0] == mark != (None, None) and not known[1].counts["running"]:
+        if known and known[0] == mark != (None, None) and not known[1].counts["running"] and not known[1].problem:
             return known[1]
         self._known[folder] = (mark, sweep_status(folder, self.folder))
         return self._known[folder][1]

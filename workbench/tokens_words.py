@@ -10,7 +10,8 @@ import numpy as np
 from workbench.datatypes import Tokenizer
 from workbench.tokens import table_of
 
-WORD = re.compile(r"\s*\S+")  # with the white space before it, which many tokenizers join to it
+SPACE = " \t\n\r"  # no other white space parts words: tokenizers drop vertical tabs and form feeds, and join what stands around them
+WORD = re.compile(f"[{SPACE}]*[^{SPACE}]+")  # with the white space before it, which many tokenizers join to it
 
 
 class WordTokenizer:
@@ -36,6 +37,6 @@ class WordTokenizer:
 
     def count(self, text: str) -> int:
         """Count the tokens of a text by itself; white space at its end may be tokens, so such a text is asked about."""
-        if self.by_word and text == text.rstrip():
+        if self.by_word and text == text.rstrip(SPACE):
             return sum(map(self._alone, WORD.findall(text)))
         return len(self.tokenizer.offsets(text))

@@ -6,6 +6,7 @@ What a question must have, what is doubtful about it and how it is stored is dec
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ STATIC = Path(__file__).resolve().parent / "static"
 GOAL = 100  # questions that show middling differences between settings
 SHOWN_QUOTE = 160  # characters of a piece of evidence
 SHOWN_ROWS = 200  # documents and questions of the static view
+_units = functools.lru_cache(maxsize=1000)(Units)  # every save tells all places again, of the same documents
 
 
 # --- plain functions: what is shown, and what a message of the browser does ---------------------------------------------------------------
@@ -50,18 +52,16 @@ def remarks(entry: Annotation, twice: Mapping[str, str]) -> list[str]:
 def shown_questions(annotations: Annotations, goal: int) -> dict[str, Any]:
     """Return what the browser shows of the questions; places in documents count UTF-16 units."""
     twice = annotations.twice()
-    units: dict[str, Units] = {}
+    known = {document.id for document in annotations.documents}
     rows = []
     for entry in annotations.entries:
         example, spans = entry.example, []
         for unit in example.evidence if example else ():
             for number, span in enumerate(unit):
                 text = annotations.document(span.document_id).text
-                if span.document_id not in units:
-                    units[span.document_id] = Units(text)
-                count = units[span.document_id]
-                quote = brief(text[span.start : span.end], SHOWN_QUOTE)
-                spans.append(_span(span.document_id, count.of(span.start), count.of(span.end), quote, number > 0))
+                count = _units(text)
+                places = {"start": count.of(span.start), "end": count.of(span.end)}
+                spans.append({"document": span.document_id, **places, "text": text[span.start : span.end], "same": number > 0})
         answers = example.answers if example else entry.record.get("answers")
         rows.append(
             {
@@ -70,7 +70,7 @@ def shown_questions(annotations: Annotations, goal: int) -> dict[str, Any]:
                 "answers": [" ".join(str(answer).splitlines()) for answer in items(answers)],  # the form has one a line
                 "unanswerable": not example.answerable if example else bool(entry.record.get("unanswerable")),
                 "spans": spans,
-                "places": places_of(example, entry.record),
+                "places": [place for place in places_of(example, entry.record) if place in known],
                 "remarks": remarks(entry, twice),
             }
         )
@@ -86,18 +86,19 @@ def shown_questions(annotations: Annotations, goal: int) -> dict[str, Any]:
     }
 
 
-def _span(document: str, start: int, end: int, text: str, same: bool) -> dict[str, Any]:
-    return {"document": document, "start": start, "end": end, "text": text, "same": same}
-
-
 def evidence_of(annotations: Annotations, spans: list[Mapping[str, Any]]) -> tuple[tuple[Span, ...], ...]:
-    """Return the evidence that was selected: spans in UTF-16 units, each needed too, or with `same` another place for the one before it."""
+    """Return the evidence that was selected: spans in UTF-16 units, each needed too, or with `same` another place for the one before it.
+
+    Raise WorkbenchError where a span is white space only, or no longer holds the text that was selected.
+    """
     units: list[list[Span]] = []
     for each in spans:
         text = annotations.document(each["document"]).text
-        place = trimmed(text, *Units(text).whole(each["start"], each["end"]))
+        place = trimmed(text, *_units(text).whole(each["start"], each["end"]))
         if place is None:
             raise WorkbenchError(say("white"))
+        if text[slice(*place)] != each["text"].strip():  # what is typed outlives a new run of the cell, which may read another text
+            raise WorkbenchError(say("moved", about=brief(each["text"])))
         if each["same"] and units:
             units[-1].append(Span(each["document"], *place))
         else:
@@ -210,9 +211,11 @@ def _wire(annotations: Annotations, goal: int) -> Any:
     widget = Annotator()
     crash = ipywidgets.Output()  # shows the traceback of an error that is not about the input
 
-    @crash.capture(clear_output=True)
+    @crash.capture()
     def handle(_widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
         reply: dict[str, Any] = {"error": say("crashed")}
+        if message["do"] != "ping":  # a beat leaves what nobody has read yet
+            crash.clear_output()
         try:
             reply = respond(annotations, goal, message)
         except ChangedOutside:

@@ -50,14 +50,14 @@ WORDS = {
     "none": ("No question yet.", "아직 질문이 없습니다."),
     "none_such": ("No question is like this.", "해당하는 질문이 없습니다."),
     "search": ("Search questions and answers", "질문과 답에서 찾기"),
-    "which_document": ("Of which documents", "문서 거르기"),
+    "which_document": ("Of which documents", "문서 필터"),
     "all_documents": ("all documents", "모든 문서"),
     "this_document": ("this document", "이 문서"),
-    "which_kind": ("Which questions", "질문 거르기"),
+    "which_kind": ("Which questions", "질문 필터"),
     "all_kinds": ("all questions", "모든 질문"),
     "answerable": ("answerable", "답 있음"),
     "unanswerable_kind": ("unanswerable", "답 없음"),
-    "doubtful": ("with a warning", "주의가 있는 것"),
+    "doubtful": ("with a warning", "확인 필요"),
     "others": (
         "and {count} in other files of the folder, which are only counted here",
         "그 밖에 폴더의 다른 파일에 {count}개(여기서는 세기만 함)",
@@ -87,6 +87,10 @@ WORDS = {
         "본문에서 근거를 선택하거나, 답을 쓰거나, 답이 없다고 표시하세요.",
     ),
     "white": ("The evidence selected is white space only.", "선택한 근거가 공백뿐입니다."),
+    "moved": (
+        "The document has changed and this evidence is not there any more; remove it and select it again: {about}",
+        "문서가 바뀌어 이 근거가 제자리에 없습니다. 빼고 다시 선택하세요: {about}",
+    ),
     "changed": (
         "Another window or program has changed the file. Nothing was saved; read it again, then save once more.",
         "다른 창이나 프로그램이 파일을 바꾸었습니다. 저장하지 않았습니다. 다시 읽은 뒤 한 번 더 저장하세요.",
@@ -105,7 +109,7 @@ WORDS = {
     ),
     "copied": (
         "The question is worded almost like the evidence; users ask in their own words, and such questions are too easy to find.",
-        "질문이 근거의 표현과 거의 같습니다. 실제 사용자는 다른 말로 묻고, 이런 질문은 너무 쉽게 찾아집니다.",
+        "질문이 근거의 표현과 거의 같습니다. 실제 사용자는 다른 말로 묻고, 이런 질문은 검색하기가 너무 쉽습니다.",
     ),
     "twice": ("The same question stands there already: {about}", "같은 질문이 이미 있습니다: {about}"),
     "not_in_evidence": ("Not in the evidence word for word: {about}", "근거에 그대로 나오지 않는 답: {about}"),

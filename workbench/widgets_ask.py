@@ -151,7 +151,7 @@ def _wire(agent: Agent, question: str) -> Any:
     }
     examples = list(dict.fromkeys(example.question for example in agent.prepared.training[:EXAMPLES]))
     form = QuestionForm(words=labels, question=question, examples=examples)
-    labels = {key: say(key) for key in ("rating", "up", "down", "comment", "keep", "choose")} | {"hint": say("why")}
+    labels = {key: say(key) for key in ("rating", "up", "down", "comment", "keep", "choose", "gone")} | {"hint": say("why")}
     opinion = FeedbackForm(words=labels, longest=feedback.MAX_COMMENT)
     card, head = ipywidgets.HTML(), ipywidgets.HTML()
     rows = [ipywidgets.HTML() for _ in agent.steps]
@@ -189,7 +189,7 @@ def _wire(agent: Agent, question: str) -> Any:
             finally:
                 ended.set()
                 painter.join()
-            if answer.completion.finish_reason == "stopped":
+            if any(step.completion.finish_reason == "stopped" for step in answer.steps):  # of a chain maybe the first
                 status, card.value = "stopped", partial_view(question, answer.completion.text)
             elif answer.error:
                 raise WorkbenchError(answer.error)

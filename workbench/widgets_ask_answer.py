@@ -15,7 +15,7 @@ WORDS = {
     "question": ("Question", "질문"),
     "answer": ("Answer", "답변"),
     "so far": ("Answer so far", "지금까지의 답변"),
-    "empty": ("(no text)", "(글 없음)"),
+    "empty": ("(no text)", "(내용 없음)"),
     "refused": ("refused", "답변 거절"),
     "uncited": ("cites nothing", "인용 없음"),
     "capped": ("cut by our cap on new tokens", "새 토큰 한도에서 잘림"),

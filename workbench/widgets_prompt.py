@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench import models
@@ -24,6 +24,7 @@ from workbench.widgets_prompt_template import saved_variants
 from workbench.widgets_prompt_view import PROMPT_STYLE, prompt_view
 from workbench.widgets_question import find_question, question_controls, question_head
 from workbench.widgets_saved import saved_as
+from workbench.widgets_sliders import slider_names
 from workbench.widgets_style import STYLE, brief, error_box, escape
 
 DRAFT = "draft"  # the name of the prompt that stands in the editor
@@ -35,7 +36,7 @@ WORDS = {
     "shots": ("shots", "예시 수"),
     "no shots": (
         "Shots are taken from the training part of the data; prepare it with split selection, confirmation or test.",
-        "예시는 데이터의 학습 부분에서 가져옵니다. split을 selection, confirmation, test 가운데 하나로 준비하십시오.",
+        "예시는 데이터의 학습 부분에서 가져옵니다. 데이터를 준비할 때 split을 selection, confirmation, test 중 하나로 지정하십시오.",
     ),
     "prompts": ("Prompts", "프롬프트"),
     "draft": ("draft", "초안"),
@@ -43,10 +44,10 @@ WORDS = {
     "stop": ("Stop", "중지"),
     "loading": ("Reading the messages …", "메시지를 만드는 중 …"),
     "ready": ("Nothing is sent before you press Run.", "실행을 누르기 전에는 아무것도 보내지 않습니다."),
-    "busy": ("{generator} is answering …", "{generator}: 답변을 쓰는 중 …"),
-    "still": ("Still answering: stop it first.", "아직 답변 중입니다. 먼저 중지하십시오."),
+    "busy": ("{generator} is answering …", "{generator}: 답변 생성 중 …"),
+    "still": ("Still answering: stop it first.", "아직 답변을 생성하는 중입니다. 먼저 중지하십시오."),
     "stopping": ("Stopping …", "중지하는 중 …"),
-    "idle": ("Nothing is being written.", "쓰고 있는 답변이 없습니다."),
+    "idle": ("Nothing is being written.", "생성 중인 답변이 없습니다."),
     "done": ("Done.", "끝났습니다."),
     "stopped": ("Stopped.", "중지했습니다."),
     "failed": ("Not done.", "끝내지 못했습니다."),
@@ -141,7 +142,7 @@ class Playground:
         bar = ipywidgets.HBox([self.run, self.halt, self.status])
         styles = ipywidgets.HTML(STYLE + PROMPT_STYLE + CSS)
         parts = [styles, *controls, self.generator, self.shots, ipywidgets.HTML(lacking), legend, self.choice, edit, self.editor.box, bar]
-        self.box = ipywidgets.VBox([*parts, self.problem, self.crash, self.head, self.grid])
+        self.box = ipywidgets.VBox([*parts, self.problem, self.crash, self.head, self.grid, *slider_names()])
         self.box.add_class("workbench-playground")
         self.run.on_click(shown(self._run))
         self.halt.on_click(shown(self._halt))
@@ -187,6 +188,7 @@ class Playground:
         if DRAFT in self.boxes:
             self.boxes[DRAFT].value = False
         self.editor.offer([name for name in self.boxes if name != DRAFT], spec)
+        self.look()
 
     def _chosen(self) -> tuple[str, int, Example, dict[str, Prompt]]:
         """Return the generator, the number of shots, the question and the prompts; raise WorkbenchError where one is missing or wrong."""
@@ -201,20 +203,19 @@ class Playground:
             chosen[name] = self.prompts[name] = prompt
         return self.generator.value.strip(), self.shots.value, self.current(), chosen
 
-    def _attempt(self, kind: str, job: Callable[..., None]) -> bool:
-        """Give what is chosen to a job of the thread; return whether it could be."""
+    def _lay_out(self) -> tuple[str, int, Example, dict[str, Prompt]] | None:
+        """Return what is chosen, with a column for each prompt, or show why it cannot be."""
         try:
             chosen = self._chosen()
         except WorkbenchError as error:
             self.problem.value = error_box(str(error))
-            return False
+            return None
         self.problem.value, self.crash.outputs = "", ()
         for name in chosen[3]:
             if name not in self.columns:
                 self.columns[name] = Column(say("draft") if name == DRAFT else name)
         self.grid.children = [self.columns[name].box for name in chosen[3]]
-        self.work.do(kind, lambda: job(*chosen))
-        return True
+        return chosen
 
     def _tell(self, text: str) -> None:
         self.status.value = f'<span role="status">{escape(text)}</span>'
@@ -223,13 +224,18 @@ class Playground:
 
     def _look(self) -> None:
         """Show what would be sent, unless an answer is being written."""
-        if not self.busy and self._attempt("messages", self._show_messages):
+        if not self.busy and (chosen := self._lay_out()):
             self._tell(say("loading"))
+            self.work.do("messages", lambda: self._show_messages(*chosen))
 
     def _show_messages(self, generator: str, shots: int, example: Example, prompts: Mapping[str, Prompt]) -> None:
-        self._expect(generator, shots, example, prompts)
-        if not self.busy:
-            self._tell(say("ready"))
+        ended = "failed"
+        try:
+            self._expect(generator, shots, example, prompts)
+            ended = "ready"
+        finally:
+            if not self.busy:
+                self._tell(say(ended))
 
     def _expect(self, generator: str, shots: int, example: Example, prompts: Mapping[str, Prompt]) -> None:
         self.group.change(generator, shots)
@@ -242,11 +248,11 @@ class Playground:
         if self.busy:
             self._tell(say("still"))
             return
-        self.stop.clear()
-        self.busy = self._attempt("answers", self._answer)
-        if self.busy:
+        if chosen := self._lay_out():
+            self.stop.clear()
+            self.busy, self.run.button_style, self.halt.button_style = True, "", "danger"
             self._tell(say("busy", generator=brief(self.generator.value)))
-            self.run.button_style, self.halt.button_style = "", "danger"
+            self.work.do("answers", lambda: self._answer(*chosen))  # last: it may end before this returns
 
     def _halt(self, _button: Any) -> None:
         self.stop.set()
@@ -264,6 +270,6 @@ class Playground:
         finally:
             for name in prompts:
                 self.columns[name].leave()
-            self.busy = False
             self.run.button_style, self.halt.button_style = "primary", ""
             self._tell(say(ended))
+            self.busy = False

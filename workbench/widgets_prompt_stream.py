@@ -20,12 +20,12 @@ from workbench.widgets_style import brief, error_box, visible
 STATIC = Path(__file__).resolve().parent / "static"
 REPAINT = 0.1  # seconds between two looks at a text that is being written
 WORDS = {
-    "text": ("text as it is written", "쓰이는 대로의 글"),
+    "text": ("text as it is written", "생성된 답변"),
     "gone": ("The kernel is gone. Run this cell again.", "커널이 끊겼습니다. 이 셀을 다시 실행하십시오."),
-    "new": ("not asked yet", "아직 묻지 않음"),
+    "new": ("not asked yet", "아직 실행하지 않음"),
     "queued": ("waits for its turn", "차례를 기다리는 중"),
-    "outdated": ("the template is wrong now; this is how it was before", "지금 템플릿에 오류가 있어 고치기 전의 것을 보입니다"),
-    "writing": ("writing …", "쓰는 중 …"),
+    "outdated": ("the template is wrong now; this is how it was before", "템플릿에 오류가 있어 수정하기 전의 내용을 표시합니다"),
+    "writing": ("writing …", "생성 중 …"),
     "seconds": ("{seconds:.1f} s", "{seconds:.1f}초"),
 }
 say = words(WORDS)
@@ -63,6 +63,7 @@ class Column:
         )
         self.box.add_class("workbench-column")
         self._expected: object = None
+        self._sent = ""  # HTML of the messages
         self._pieces: list[str] = []
         self._painted = 0.0
 
@@ -70,7 +71,7 @@ class Column:
         """Show the messages that would be sent; an answer to the very same ones stays."""
         if self._expected != (generator, asked):
             self._expected = generator, asked
-            self.below.value = columns_style(asked_view(asked, shots, tokenizer, more))
+            self.below.value = self._sent = columns_style(asked_view(asked, shots, tokenizer, more))
             self._tell("waiting", say("new"), "")
 
     def outdate(self) -> None:
@@ -81,6 +82,7 @@ class Column:
     def queue(self) -> None:
         """Say that the answer comes later."""
         self._pieces = []
+        self.below.value = self._sent  # what an answer before this one came to belongs to no text now
         self._tell("waiting", say("queued"), "")
 
     def hear(self, piece: str) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from workbench.datatypes import Answer, Completion, Example, Message, Tokenizer
 from workbench.generation import PromptSize
 from workbench.tokens import counter
+from workbench.widgets_hits import evidence_ranges
 from workbench.widgets_language import words
 from workbench.widgets_question import question_head
-from workbench.widgets_retrieval import evidence_ranges
 from workbench.widgets_style import LABEL, SHOWN, brief, column, escape, folded, labelled, page
 
 HEAD, TAIL = 400, 300  # characters of a message that stand open; what a prompt asks for often comes last
@@ -21,14 +21,14 @@ WORDS = {
     "answer": ("Answer", "답변"),
     "no answer": ("No answer", "답변 없음"),
     "refused": ("refused", "답변 거절"),
-    "empty": ("(no text)", "(글 없음)"),
+    "empty": ("(no text)", "(내용 없음)"),
     "completion": ("completion, as generated", "생성된 그대로"),
-    "stop": ("ended by itself", "스스로 끝남"),
+    "stop": ("ended by itself", "정상 종료"),
     "length": ("stopped by our cap on new tokens", "새 토큰 한도에서 잘림"),
     "error": ("failed", "실패"),
     "stopped": ("stopped by you: not scored, not kept", "사용자가 중지함: 채점·저장하지 않음"),
-    "read": ("read {tokens}", "읽음 {tokens}"),
-    "wrote": ("wrote {tokens}", "씀 {tokens}"),
+    "read": ("read {tokens}", "입력 {tokens}"),
+    "wrote": ("wrote {tokens}", "출력 {tokens}"),
     "token": ("{count:,} token", "{count:,}토큰"),
     "tokens": ("{count:,} tokens", "{count:,}토큰"),
     "scores": ("scores", "점수"),
@@ -40,8 +40,8 @@ WORDS = {
     "not as asked": ("not as the prompt asks", "프롬프트가 요구한 것과 다름"),
     "no passage": ("No passage was shown.", "보여 준 문서가 없습니다."),
     "evidence": ("evidence", "근거"),
-    "one passage": ("1 passage, {tokens} of context{known}", "문서 1개, 문맥 {tokens}{known}"),
-    "passages": ("{count} passages, {tokens} of context{known}", "문서 {count}개, 문맥 {tokens}{known}"),
+    "one passage": ("1 passage, {tokens} of context{known}", "문서 1개, 컨텍스트 {tokens}{known}"),
+    "passages": ("{count} passages, {tokens} of context{known}", "문서 {count}개, 컨텍스트 {tokens}{known}"),
     "evidence in": (", evidence in {numbers}", ", 근거가 있는 문서: {numbers}"),
     "none": ("none", "없음"),
     "step": ("Step {number} of {count}: {name}", "{count}단계 중 {number}단계: {name}"),
@@ -54,13 +54,13 @@ WORDS = {
     "assistant": ("assistant", "assistant"),
     "total": (
         "{total} in all, {template} of them around the messages; up to {answer} may be written",
-        "모두 {total}(메시지 밖의 {template} 포함), 최대 {answer} 생성",
+        "총 {total}(메시지 밖의 {template} 포함), 최대 {answer} 생성",
     ),
     "window": (" · the window holds {window}", " · 컨텍스트 창 {window}"),
     "over": ("{tokens} too many for the window", "컨텍스트 창을 {tokens} 넘음"),
     "measured": (
         "{total} as {name} counts them; the model's own count is not known here",
-        "{name} 기준 모두 {total}; 모델의 토큰 수는 알 수 없음",
+        "{name} 기준 총 {total}, 모델 자체의 토큰 수는 알 수 없음",
     ),
     "as read": ("As the model reads it", "모델이 읽는 그대로"),
     "legend": (

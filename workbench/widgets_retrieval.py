@@ -56,7 +56,7 @@ class Candidates:
                 raise WorkbenchError(f"candidates are asked about the same data, but their {field} is {' and '.join(values)}")
         check_tokenizer(prepared, settings[0])
         self.prepared = prepared
-        self.budget = budget or max(item.answer_budget or ANSWER_BUDGET for item in settings)
+        self.budget = max(item.answer_budget or ANSWER_BUDGET for item in settings) if budget is None else budget
         check_budget(self.budget)
         silent = [item.replace(generator=NONE, primary="auto") for item in settings]  # no generator is loaded to look at hits
         self.settings = [resolve(item, prepared) for item in silent]

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from workbench.datatypes import WorkbenchError
@@ -25,6 +26,7 @@ from workbench.widgets_runs_words import SIGNS, say
 from workbench.widgets_style import STYLE, brief, escape
 
 VIEWS = ("sweeps", "runs", "results", "pairs", "costs")
+LATEST: dict[Path, Browser] = {}  # by folder: where a cell ran again, what it showed before looks no more
 
 
 class Browser:
@@ -58,7 +60,7 @@ class Browser:
         self._data = ipywidgets.Dropdown(description=say("data set"), **wide)
         self._cost = ipywidgets.Dropdown(description=say("cost"), layout={"width": "280px"})
         self._progress, self._head, self._details = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
-        self._list = RowList(self._guarded(self._choose))
+        self._list = RowList(self._guarded, self._choose)
         self._pairs = PairView(self._guarded)
         self._plot = scatter_widget(self._guarded(lambda key: self._open("configuration", key)))
         self._sides = [ipywidgets.Button(description=say(f"compare as {side}"), layout={"width": "auto"}) for side in "AB"]
@@ -128,6 +130,7 @@ class Browser:
 
     def _refresh(self, top: bool = False) -> None:
         """Look again now, and as long as something runs."""
+        LATEST[self._watch.folder] = self
         self._statuses = self._watch.look()
         self._list_sweeps()
         self._failed_read, self._again = "", 0.0
@@ -135,14 +138,13 @@ class Browser:
         self._repeat.start()
 
     def _needed(self) -> bool:
-        return self.box.comm is not None and (self._unread() or any(status.live() for status in self._statuses))
+        latest = LATEST[self._watch.folder] is self
+        return self.box.comm is not None and (self._unread() or (latest and any(status.live() for status in self._statuses)))
 
     def _unread(self) -> bool:
         """Tell whether results are to be shown that were not read yet."""
-        status = self._status()
-        return (
-            status is not None and self._views.value not in ("sweeps", "runs") and status.name not in (self._scored[0], self._failed_read)
-        )
+        status, read = self._status(), (self._scored[0], self._failed_read)
+        return status is not None and self._views.value not in ("sweeps", "runs") and status.name not in read
 
     def _look(self) -> bool:
         """Look, and read what is shown; called in a thread. Return whether to look again."""
@@ -227,7 +229,7 @@ class Browser:
     def _draw(self, top: bool = False) -> None:
         """Draw everything as it is now; `top`: from the first page of the list on."""
         view, status, part = self._views.value, self._status(), self._part()
-        live = bool(status and self._repeat.running and status.live())
+        live, compared = bool(status and self._repeat.running and status.live()), bool(part and part.comparison)
         self._progress.value = progress_view(status, self._server, live) if status else wrapped(escape(say("no sweep")))
         for widget, visible in (
             (self._progress, view != "sweeps" or not status),
@@ -235,12 +237,9 @@ class Browser:
             (self._data, view in VIEWS[2:] and part is not None and len(self._scored[1]) > 1),
             (self._cost, view == "costs" and part is not None),
             (self._text, view != "costs"),
-            (
-                self._list.box,
-                (view in ("sweeps", "runs") and bool(self._statuses)) or (view == "results" and bool(part and part.comparison)),
-            ),
-            (self._pairs.box, view == "pairs" and bool(part and part.comparison)),
-            (self._plot, view == "costs" and bool(part and part.comparison)),
+            (self._list.box, (view in ("sweeps", "runs") and bool(self._statuses)) or (view == "results" and compared)),
+            (self._pairs.box, view == "pairs" and compared),
+            (self._plot, view == "costs" and compared),
         ):
             if widget is not None:
                 widget.layout.display = None if visible else "none"
@@ -252,8 +251,8 @@ class Browser:
             if status and status.name == self._scored[0]:
                 self._head.value = wrapped(say("no result"))
         else:
-            unread = self._results[self._scored[0]].problems
-            note = say("unread", count=len(unread), problem=next(iter(unread.values()))) if unread else ""
+            unread = list(self._results[self._scored[0]].problems.values())  # the thread may be adding to them
+            note = say("unread", count=len(unread), problem=unread[0]) if unread else ""
             self._head.value = scored_head(part) + (error_box(note) if note else "")
             if part.comparison and view == "results":
                 self._list.show(fitting(score_items(part.comparison.rows), self._text.value), self._opened[1], top)

@@ -44,9 +44,9 @@ class Pager:
 
 
 class RowList:
-    """Show items as rows of a page; `choose` is called with the key of the row that is pressed."""
+    """Show items as rows of a page; `choose` is called with the key of the row that is pressed. Every callback is wrapped by `guarded`."""
 
-    def __init__(self, choose: Callable[[str], object]) -> None:
+    def __init__(self, guarded: Callable[[Callable[..., object]], Callable[..., None]], choose: Callable[[str], object]) -> None:
         import ipywidgets
 
         self._items: Sequence[Item] = ()
@@ -56,12 +56,12 @@ class RowList:
         self._facts = [ipywidgets.HTML() for _ in range(PAGE)]
         for place, button in enumerate(self._buttons):
             button.add_class("workbench-row")
-            button.on_click(lambda _button, place=place: choose(self._keys[place]))
+            button.on_click(guarded(lambda _button, place=place: choose(self._keys[place])))
         self._pool = [widget for pair in zip(self._buttons, self._facts, strict=True) for widget in pair]
         columns = "minmax(120px, 1fr) minmax(0, 3fr)"
         self._grid = ipywidgets.GridBox([], layout={"grid_template_columns": columns, "grid_gap": "0 12px", "align_items": "center"})
         self._none = ipywidgets.HTML()
-        self._pager = Pager(PAGE, self._fill)
+        self._pager = Pager(PAGE, guarded(self._fill))
         self.box = ipywidgets.VBox([self._grid, self._none, self._pager.box])
 
     def show(self, items: Sequence[Item], opened: str = "", top: bool = False) -> None:

@@ -63,7 +63,6 @@ def scatter(comparison: Comparison, cost: str) -> dict[str, Any]:
                 "ring": row.difference is None,
                 "front": row.result.config_id in steps,
                 "letter": next(letters, "") if named else "",
-                "label": brief(row.label),
                 "brief": _words(row, value, cost),
                 "words": ", ".join([_words(row, value, cost)] + [say("front")] * (row.result.config_id in steps)),
             }
@@ -71,7 +70,6 @@ def scatter(comparison: Comparison, cost: str) -> dict[str, Any]:
     return {
         "title": say("plot", metric=comparison.metric, cost=say(cost), drawn=len(drawn), total=len(comparison.rows)),
         "xLabel": say("log", cost=say(cost)) if logarithmic else say(cost),
-        "yLabel": comparison.metric,
         "points": points,
         "xTicks": [[across(scale(tick)), figures(tick)] for tick in _ticks(low, high, logarithmic, 6)],
         "yTicks": [[up(tick), f"{tick:.2f}"] for tick in up.ticks(6)],

@@ -99,7 +99,7 @@ def count_words(status: SweepStatus) -> str:
 
 def progress_view(status: SweepStatus, server: Server | None, live: bool, now: float | None = None) -> str:
     """Return the state of one sweep now: how far it is, what runs and for how long, when it changed last, and its report."""
-    words = [say("live" if live and status.ended < len(status.entries) else "still")]
+    words = [] if status.counts["running"] and not live else [say("live" if status.counts["running"] else "still")]
     if status.changed:
         words.append(say("changed", when=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.changed))))
     if status.report:

@@ -31,8 +31,8 @@ WORDS = {
     "next": ("Next", "다음"),
     "range": ("{first:,}–{last:,} of {total:,}", "{total:,}개 중 {first:,}–{last:,}"),
     "nothing fits": ("Nothing fits the filter.", "필터에 맞는 것이 없습니다."),
-    "compare as A": ("Compare as A", "비교 A로"),
-    "compare as B": ("Compare as B", "비교 B로"),
+    "compare as A": ("Compare as A", "A로 비교"),
+    "compare as B": ("Compare as B", "B로 비교"),
     "open": ("Open: {label}", "열기: {label}"),
     # sweeps
     "no sweep": (
@@ -74,7 +74,7 @@ WORDS = {
     ),
     "head untold": (
         "{best} scores highest; {count:,} lower ones are too close to tell",
-        "{best}: 점수가 가장 높지만 {count:,}개는 너무 가까워 알 수 없습니다",
+        "{best}: 점수가 가장 높지만, 더 낮은 {count:,}개와는 차이가 작아 판정할 수 없습니다",
     ),
     "head best": ("{best} is better than every other candidate", "{best}: 다른 모든 후보보다 낫습니다"),
     # one run
@@ -134,7 +134,7 @@ WORDS = {
         "the data set {dataset} is not what these runs were evaluated on any more, so nothing is retrieved from it; run the sweep again",
         "데이터 {dataset}이(가) 이 실행들을 평가한 때와 달라 검색하지 않습니다. 스윕을 다시 실행하십시오",
     ),
-    "no_chunk": ("no chunk holds the whole evidence", "근거 전체를 담은 조각이 없음"),
+    "no_chunk": ("no chunk holds the whole evidence", "근거 전체를 담은 청크가 없음"),
     "not_retrieved": ("evidence not retrieved", "근거를 검색하지 못함"),
     "cut": ("evidence cut apart", "근거가 잘림"),
     "below_budget": ("evidence beyond the context budget", "근거가 컨텍스트 한도 밖"),
@@ -156,11 +156,11 @@ WORDS = {
     "log": ("{cost} (log scale)", "{cost} (로그 눈금)"),
     "tokens a question": ("tokens a question", "질문당 토큰"),
     "ms a query": ("ms a query", "질의당 ms"),
-    "chunks": ("chunks", "조각 수"),
+    "chunks": ("chunks", "청크 수"),
     "index MB": ("index MB", "색인 MB"),
     "so many tokens a question": ("{value} tokens a question", "질문당 {value}토큰"),
     "so many ms a query": ("{value} ms a query", "질의당 {value} ms"),
-    "so many chunks": ("{value} chunks", "조각 {value}개"),
+    "so many chunks": ("{value} chunks", "청크 {value}개"),
     "so many index MB": ("index {value} MB", "색인 {value} MB"),
     "a control": ("hollow: control", "속이 빈 점: 대조군"),
     "the baseline": ("dashed ring: baseline", "점선 고리: 기준"),

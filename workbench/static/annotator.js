@@ -4,6 +4,7 @@
 const LATE = 5000; // milliseconds after which a kernel that says nothing counts as lost
 const BEAT = 5000; // milliseconds between two looks at the kernel and the file
 const TRIPLE = 350; // milliseconds in which a third click selects the line
+const CONTROLS = "button, select, input, textarea, [contenteditable]"; // their keys are theirs, not JupyterLab's, which deletes a cell at "d d"
 
 function make(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -11,6 +12,7 @@ function make(tag, properties = {}, ...children) {
     if (name in node && !name.includes("-")) node[name] = value;
     else node.setAttribute(name, value);
   }
+  if (node.matches(CONTROLS)) node.dataset.lmSuppressShortcuts = "true";
   node.append(...children);
   return node;
 }
@@ -31,7 +33,7 @@ function render({ model, el }) {
   const lost = make("div", { className: "alert lost", role: "alert", hidden: true, textContent: say("lost") });
   const lostHere = make("div", { className: "alert lost", "aria-hidden": "true", hidden: true, textContent: say("lost") }); // where one types
   const changed = make("div", { className: "alert", role: "alert", hidden: true },
-    make("div", { textContent: say("changed") }), button("reload", () => ask({ do: "reload" }).then(() => { changed.hidden = true; })));
+    make("div", { textContent: say("changed") }), button("reload", () => reload()));
   const chosen = make("select", { className: "grow", "aria-label": say("document"), onchange: () => read(chosen.value) });
   const progress = make("progress", { max: 1, "aria-label": say("questions") });
   const counted = make("span", { className: "faint" });
@@ -66,7 +68,7 @@ function render({ model, el }) {
   const keys = make("div", { className: "keys", role: "note", "aria-label": say("keys") },
     key(["Shift+←→↑↓", "Enter"], "key_take"), key(["Enter"], "key_answer"), key(["Ctrl+Enter"], "key_save"), key(["Shift+Enter"], "key_line"),
     key(["Alt+↓", "Alt+↑"], "key_documents"), key(["Alt+Shift+↓"], "key_empty"), key(["Alt+U"], "key_unanswerable"), key(["Alt+Z"], "undo"), key(["Esc"], "key_text"));
-  const root = make("div", { className: "workbench-annotator", "data-lm-suppress-shortcuts": "true" }, lost, changed,
+  const root = make("div", { className: "workbench-annotator" }, lost, changed,
     make("div", { className: "row" }, button("previous", () => step(-1), { textContent: "◀", "aria-label": say("previous"), title: say("previous") }), chosen,
       button("next", () => step(1), { textContent: "▶", "aria-label": say("next"), title: say("next") }), button("next_empty", () => empty())),
     make("div", { className: "row" }, progress, counted),
@@ -117,6 +119,17 @@ function render({ model, el }) {
     beats += 1; // a kernel that is busy gets few of them
     if (document.visibilityState === "visible" && root.isConnected && (!waiting.size || (!lost.hidden && beats % 6 === 0))) ask({ do: "ping" });
   }, BEAT);
+
+  async function reload() { // the documents may be others now, too
+    const reply = await ask({ do: "reload" });
+    if (reply.error) return fail(reply.error);
+    changed.hidden = wrong.hidden = true;
+    question.focus({ preventScroll: true }); // the button that had the focus is hidden now
+    const name = current?.id;
+    if (current) scrolled.set(name, pane.scrollTop);
+    current = null;
+    return read((documents.find((each) => each.id === name) ?? documents[0]).id);
+  }
 
   // --- reading --------------------------------------------------------------------------------------------------------------------------
   async function read(name, at = null) {
@@ -223,10 +236,10 @@ function render({ model, el }) {
     start += text.length - text.trimStart().length;
     end -= text.length - text.trimEnd().length;
     selection.removeAllRanges();
-    const quote = text.trim().replace(/\s+/g, " ");
-    if (lastField === answer && !answer.value.trim() && !unanswerable.checked) answer.value = quote;
+    const quote = text.trim();
+    if (lastField === answer && !answer.value.trim() && !unanswerable.checked) answer.value = quote.replace(/\s+/g, " ");
     else if (!spans.some((span) => span.document === current.id && span.start === start && span.end === end))
-      spans.push({ document: current.id, start, end, text: quote.slice(0, 160), same: false });
+      spans.push({ document: current.id, start, end, text: quote, same: false });
     if (unanswerable.checked) { unanswerable.checked = false; shade(); }
     drawn();
     const field = lastField === answer && question.value.trim() ? answer : question;
@@ -244,10 +257,13 @@ function render({ model, el }) {
   document.addEventListener("mouseup", up);
   for (const kind of ["beforeinput", "dragstart", "drop", "cut", "paste"]) pane.addEventListener(kind, (event) => event.preventDefault());
   // an input method cannot be told to write nothing: what it wrote is taken out again
-  for (const kind of ["input", "compositionend"]) pane.addEventListener(kind, () => setTimeout(() => { const top = pane.scrollTop; show(current); pane.scrollTop = top; }, 0));
+  for (const kind of ["input", "compositionend"]) pane.addEventListener(kind, () => setTimeout(() => { const top = pane.scrollTop; if (current) show(current); pane.scrollTop = top; }, 0));
 
   // --- the form -------------------------------------------------------------------------------------------------------------------------
-  const dirty = () => Boolean(question.value.trim() || answer.value.trim() || spans.length);
+  let sheet = 0; // counts the questions that stood in the form one after the other
+  let untouched = ""; // the form as an edit began
+  const typed = () => JSON.stringify({ ...content(), document: "" });
+  const dirty = () => Boolean(question.value.trim() || answer.value.trim() || spans.length) && typed() !== untouched;
   function content() {
     return { name: editing, question: question.value, answers: answer.value, unanswerable: unanswerable.checked, document: current?.id ?? "", spans };
   }
@@ -258,6 +274,7 @@ function render({ model, el }) {
     Object.assign(question, { value: "" });
     Object.assign(answer, { value: "" });
     unanswerable.checked = false;
+    sheet += 1;
     editing = null;
     spans = [];
     lastField = null;
@@ -269,6 +286,10 @@ function render({ model, el }) {
     answer.disabled = unanswerable.checked;
     list.classList.toggle("off", unanswerable.checked);
   }
+  function unselect(at) {
+    const [gone] = spans.splice(at, 1);
+    if (!gone.same && spans[at]) spans[at].same = false; // what said the same takes its place
+  }
   function drawn() { // evidence, its marks in the text, and the head of the form
     heading.textContent = editing ? say("editing", { name: editing }) : say("new");
     clear.textContent = say(editing ? "cancel" : "clear");
@@ -277,10 +298,10 @@ function render({ model, el }) {
       const fields = { number: at + 1 };
       const away = span.document === current?.id ? "" : ` (${title(span.document)})`;
       const parts = [make("b", { textContent: at + 1 }),
-        make("button", { type: "button", className: "quote", textContent: span.text + away, title: span.text, "aria-label": `${say("find", fields)}: ${span.text}`,
+        make("button", { type: "button", className: "quote", textContent: span.text + away, title: span.text, "aria-label": `${say("find", fields)}: ${span.text.slice(0, 160)}`,
           onclick: () => read(span.document, span.start) }),
         make("button", { type: "button", className: "remove", textContent: "×", "aria-label": say("remove", fields), title: say("remove", fields),
-          onclick: () => { spans.splice(at, 1); if (spans.length) spans[0].same = false; drawn(); question.focus(); } })];
+          onclick: () => { unselect(at); drawn(); question.focus(); } })];
       if (at) {
         const relation = make("select", { "aria-label": say("relation", fields), onchange: () => { span.same = relation.value === "same"; keep(); } },
           ...["needed", "same"].map((name) => make("option", { value: name, textContent: say(name) })));
@@ -301,16 +322,18 @@ function render({ model, el }) {
   }
   async function submit() {
     if (sending) return;
-    const sent = content(), key = JSON.stringify(sent);
+    const sent = typed(), page = sheet;
     sending = save.disabled = true;
     wrong.hidden = true;
     say_(say("waiting"));
-    const reply = await ask({ do: "save", form: JSON.parse(key) });
+    const reply = await ask({ do: "save", form: structuredClone(content()) });
     sending = save.disabled = false;
     say_("");
     if (reply.error) { if (!reply.changed) { fail(reply.error); question.focus(); } return; }
-    if (JSON.stringify({ ...content(), document: sent.document }) === key) blank();
-    else { editing = reply.saved; drawn(); } // typed on while it was saved
+    if (page === sheet) { // else another question stands there by now
+      if (typed() === sent) blank();
+      else { editing = reply.saved; drawn(); } // typed on while it was saved
+    }
     say_(say("saved", { name: reply.saved }), reply.remarks);
     if (reply.remarks.length) said.append(button("edit", () => edit(reply.saved), { "aria-label": say("edit_name", { name: reply.saved }) }));
     if (form.contains(document.activeElement) || document.activeElement === document.body) question.focus({ preventScroll: true });
@@ -320,11 +343,13 @@ function render({ model, el }) {
     if (dirty()) { say_("", [say("unsaved")]); return question.focus(); }
     const row = state.questions.find((each) => each.id === name);
     if (!row) return;
+    sheet += 1;
     editing = name;
     spans = row.spans.map((span) => ({ ...span }));
     question.value = row.question;
     answer.value = row.answers.join("\n");
     unanswerable.checked = row.unanswerable;
+    untouched = typed();
     wrong.hidden = true;
     shade();
     say_("");
@@ -387,7 +412,7 @@ function render({ model, el }) {
     const field = event.target;
     const act = (action) => { event.preventDefault(); event.stopPropagation(); action(); };
     const alt = event.altKey && !event.ctrlKey && !event.metaKey;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) act(submit);
+    if ((event.key === "Enter" || event.code === "KeyS") && (event.ctrlKey || event.metaKey) && !event.altKey) act(submit); // S: else the browser saves the page
     else if (alt && event.key === "ArrowDown" && field.tagName !== "SELECT") act(() => (event.shiftKey ? empty() : step(1)));
     else if (alt && event.key === "ArrowUp" && field.tagName !== "SELECT") act(() => step(-1));
     else if (alt && event.code === "KeyU") act(() => unanswerable.click());

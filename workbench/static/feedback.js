@@ -17,10 +17,11 @@ function render({ model, el }) {
   const comment = make("textarea", { id: `${name}-comment`, rows: 2, maxLength: model.get("longest"), placeholder: words.hint });
   const status = make("p", { className: "status" });
   status.setAttribute("role", "status");
+  const keep = make("button", { type: "submit", textContent: words.keep });
   const form = make("form", { className: "workbench-form" },
     make("fieldset", {}, make("legend", { textContent: words.rating }), ...thumbs),
     make("label", { htmlFor: comment.id, textContent: words.comment }), comment,
-    make("div", { className: "line" }, make("button", { type: "submit", textContent: words.keep }), status));
+    make("div", { className: "line" }, keep, status));
   for (const each of form.elements) each.dataset.lmSuppressShortcuts = "true"; // keys belong to what has the focus, not to JupyterLab
 
   function showForm() {
@@ -32,6 +33,11 @@ function render({ model, el }) {
     status.textContent = model.get("status");
   }
 
+  function gone() {
+    keep.disabled = true;
+    status.textContent = words.gone;
+  }
+
   form.addEventListener("submit", event => {
     event.preventDefault();
     const chosen = form.querySelector("input:checked");
@@ -40,12 +46,14 @@ function render({ model, el }) {
   });
   model.on("change:shown", showForm);
   model.on("change:status", showStatus);
+  model.on("comm_live_update", gone);
   showStatus();
   showForm();
   el.append(form);
   return () => {
     model.off("change:shown", showForm);
     model.off("change:status", showStatus);
+    model.off("comm_live_update", gone);
   };
 }
 

@@ -41,7 +41,7 @@ function render({ model, el }) {
     const points = plot.points ?? [];
     const focused = el.contains(document.activeElement) && document.activeElement.dataset.key;
     title.textContent = plot.title ?? "";
-    if (!points.length || width < 120) return place.replaceChildren();
+    if (!points.length || width < 120) return [place, told, names, legend].forEach((part) => part.replaceChildren());
     if (!points.some((point) => point.key === current)) current = (points.find((point) => point.shape === "diamond") ?? points[0]).key;
     const across = (value) => BOX.left + value * (width - BOX.left - BOX.right);
     const up = (value) => HEIGHT - BOX.bottom - value * (HEIGHT - BOX.top - BOX.bottom);

@@ -80,7 +80,7 @@ def put_in_place(folder: Path, target: Path, run_id: str, parameters: Mapping[st
     """Write the record of a complete run, which names its result file by sha256, and rename its folder to `target`."""
     record = {
         "run_id": run_id,
-        "parameters": cleaned(parameters, cleaner(folder, environment)),
+        "parameters": cleaned(parameters, cleaner(storage.home(folder), environment)),  # as for every other run: compiled once
         "result": storage.sha256_file(folder / "result.json"),
         "threads": environment.get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")),  # of each library (KS8)
     }

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -147,7 +148,10 @@ def _started(process: subprocess.Popen, folder: Path, port: int) -> Lab:
         for file in folder.glob(f"runtime/jpserver-{process.pid}.json"):
             with contextlib.suppress(OSError, ValueError):
                 lab = Lab(folder / "root", f"http://127.0.0.1:{port}", json.loads(file.read_text())["token"], psutil.Process(process.pid))
-                with urllib.request.urlopen(f"{lab.url}/api/status?token={lab.token}"):
-                    return lab
+                try:
+                    with urllib.request.urlopen(f"{lab.url}/api/status?token={lab.token}"):
+                        return lab
+                except urllib.error.HTTPError as early:
+                    early.close()
         time.sleep(0.1)
     raise AssertionError(f"JupyterLab did not start: {(folder / 'server.log').read_text(encoding='utf-8')[-2000:]}")

@@ -56,6 +56,7 @@ def test_only_this_machine_and_only_with_the_token(lab):
     for address in ("api/contents", "lab", "api/kernels", "files/notebooks/00_start_here.ipynb"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.build_opener(_NoRedirect).open(f"{lab.url}/{address}")
+        refused.value.close()
         assert refused.value.code in (302, 403), address  # 302 leads to the page that asks for the token
     with urllib.request.urlopen(f"{lab.url}/api/contents?token={lab.token}") as answer:
         assert {"notebooks", "params"} <= {each["name"] for each in json.load(answer)["content"]}

@@ -76,6 +76,7 @@ def test_a_template_is_edited_and_saved(open_notebook: Any, lab: Any) -> None:
     with open_notebook([cell("en", ["plain"])]) as shown:
         shown.outputs.get_by_role("button", name="Edit a template").press("Enter")
         area = shown.panel.locator("textarea")
+        area.click()  # which waits until it is shown; keys do not wait
         area.press("Control+End")
         area.press_sequentially("{{ questio }}")
         see(shown.panel.locator(".workbench-template"), "unknown variable of section [user]: 'questio'; did you mean 'question'?")

@@ -121,12 +121,12 @@ def test_a_stop_ends_the_work_of_a_model(open_notebook: Any, lab: Any) -> None:
         see(story, "stopped by you: not scored, not kept")
         text = written.inner_text()
         assert len(text) - len(at_stop) < LAST
-        kernel = lab.kernel(shown.kernel_id)
-        used = kernel.cpu_times().user
-        shown.page.wait_for_timeout(1000)
-        assert kernel.cpu_times().user - used < 0.2
-        assert written.inner_text() == text
-        assert len(text) > len(before)
         see(waiting, "not asked yet")
         see(shown.panel.locator(".workbench-playground"), "Stopped.")
+        kernel = lab.kernel(shown.kernel_id)
+        used = kernel.cpu_times().user
+        shown.page.wait_for_timeout(2000)
+        assert kernel.cpu_times().user - used < 1  # a model at work takes all it gets
+        assert written.inner_text() == text
+        assert len(text) > len(before)
         shown.picture("prompt-stopped")

@@ -1,5 +1,6 @@
 """`make browser`: what it installs where, and that it leaves a complete system alone."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -114,4 +115,4 @@ def test_the_makefile_and_ci_call_it_and_only_the_standard_library_is_imported()
     assert "make browser </dev/null ||" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     code = "import sys, workbench.bootstrap_browser; print({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert sorted(eval(done.stdout)) == ["__main__", "workbench"]
+    assert sorted(ast.literal_eval(done.stdout)) == ["__main__", "workbench"]

@@ -295,6 +295,5 @@ class Generator(Protocol):
 
     def overflows(self, conversations: Sequence[Conversation]) -> list[int]:
         """Return for each conversation how many tokens too long it is for the context window (0: it fits, or nothing is known)."""
-        ...
 
     def size(self, conversation: Conversation) -> Any: ...  # generation.PromptSize of a prompt, None where no tokens are counted here

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "workbench"
 LAYERS = """
 datatypes registry storage settings models text endpoint data tokens chunking embedding index retrieval reranking packing prompting shots
 generation cache pipeline metrics judging stats diagnosis evaluation audit experiment notebook fonts report finetuning
-ledger engine executors sweep feedback widgets cli
+ledger engine executors sweep bench feedback widgets cli
 """.split()
 STANDALONE = {"__init__", "__main__", "bootstrap", "bootstrap_browser"}  # run before anything is installed
 HEAVY = (
@@ -39,6 +39,10 @@ HEAVY = (
     "onnxruntime",
     "peft",
     "anywidget",
+    "openvino",
+    "openvino_genai",
+    "openvino_tokenizers",
+    "nncf",
 )
 FORBIDDEN_NAMES = ("utils", "helpers", "base", "core", "common", "manager")
 MAX_LINES = 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -36,7 +37,7 @@ def cleaner(folder: Path, environment: Mapping[str, str]) -> Callable[[str], str
         ".venv": Path(sys.prefix),
         ".": storage.home(folder),
     }
-    names = {str(path): name for name, place in places.items() for path in (place, place.resolve())}
+    names = {path: name for name, place in places.items() for path in _spellings(place)}
     names |= {str(folder): ".", str(folder.resolve()): "."}
     names = {path: name for path, name in names.items() if Path(path).parent != Path(path)}  # in some containers the home folder is /
     paths = [re.escape(path) + r"(?!\w)" for path in sorted(names, key=len, reverse=True)]
@@ -49,6 +50,12 @@ def cleaner(folder: Path, environment: Mapping[str, str]) -> Callable[[str], str
     names |= secrets
     pattern = re.compile("|".join([r"(?P<kept>data:[\w/+.-]+;base64,[\w+/=]+)", *hidden, *paths]))
     return lambda text: pattern.sub(lambda match: match["kept"] or names[match[0]], text)
+
+
+@functools.cache
+def _spellings(place: Path) -> tuple[str, str]:
+    """Return a folder's path as it is written and as the system resolves it."""
+    return str(place), str(place.resolve())
 
 
 def plain(text: str, clean: Callable[[str], str]) -> str:

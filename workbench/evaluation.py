@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.metadata
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +21,7 @@ from workbench.index import ExactIndex
 from workbench.packing import Context
 from workbench.retrieval import HybridRetriever
 from workbench.settings import Settings, parse_settings
-from workbench.storage import read_json, write_json
+from workbench.storage import read_json, write_text
 from workbench.tokens import TokenTable
 
 RANKS = (1, 3, 5, 10)
@@ -193,7 +194,13 @@ def _package_versions() -> Mapping[str, str]:
 
 def save_results(path: Path, results: Sequence[RunResult]) -> Path:
     """Write the results of one notebook run atomically."""
-    return write_json(path, {"results": [result.to_json() for result in results]})
+    return write_text(path, results_json(results))
+
+
+def results_json(results: Sequence[RunResult]) -> str:
+    """Return results as JSON, each on a line of its own; NaN is refused."""
+    lines = [json.dumps(result.to_json(), ensure_ascii=False, sort_keys=True, allow_nan=False) for result in results]
+    return '{"results": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def load_results(path: Path) -> list[RunResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{name} {value!r} must not contain '=': options go through `options` (--set part.name=value)")
         return self
 
-    @property
+    @functools.cached_property
     def config_id(self) -> str:
         """Return 12 hex digits that name this configuration, whatever its seed."""
         return fingerprint(self.model_dump(exclude={"seed"}))[:12]

@@ -133,7 +133,21 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write readable JSON atomically; NaN is refused."""
-    return write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return readable JSON; NaN is refused."""
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_new(path: Path, data: bytes) -> Path:
+    """Write a file of a folder that nobody reads before it is put in place: on disk when this returns, without a detour."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
 
 
 def read_json(path: Path) -> Any:

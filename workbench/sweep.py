@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from workbench.sweep_executors import make_executor
 from workbench.sweep_inputs import code_of
 from workbench.sweep_render import chosen, render
 from workbench.sweep_spec import Point, SweepSpec, load_spec, plan
+
+RECORD_SECONDS = 0.5  # that the ledger may be behind
 
 
 class Progress(Protocol):
@@ -137,11 +140,22 @@ def _execute(
     ending = threading.Event()
     claimed: deque[str] = deque()  # and not begun
     running: set[str] = set()
+    good: list[tuple[str, str, float]] = []  # ended well and not recorded yet: a commit for several, as each waits for the disk
+    recorded = time.monotonic()
     done, spent = outcome.skipped, 0.0  # seconds of all workers
+
+    def record() -> None:
+        nonlocal recorded
+        if good:
+            ledger.ok_many(good)
+        good.clear()
+        recorded = time.monotonic()
 
     def tasks() -> Iterator[Task | None]:
         while not ending.is_set():
-            claimed.extend([] if claimed else ledger.claim_many(list(todo), engine.claims))
+            if not claimed:
+                record()
+                claimed.extend(ledger.claim_many(list(todo), engine.claims))
             if claimed:
                 point = todo[claimed.popleft()]
                 running.add(point.run_id)
@@ -161,28 +175,32 @@ def _execute(
                     shutil.rmtree(ended.task.target, ignore_errors=True)
                     raise WorkbenchError("the notebook or the workbench was edited while the sweep ran: this run is not kept; start again")
                 running.discard(ended.task.run_id)
-                final = _record(ledger, ended)
+                if ended.ended.state == "ok":
+                    good.append((ended.task.run_id, storage.sha256_file(ended.task.target / "result.json"), ended.ended.seconds))
+                    if engine.claims == 1 or time.monotonic() > recorded + RECORD_SECONDS:
+                        record()
+                else:
+                    _end(ledger, ended)
+                final = ended.ended.state != "lost"
                 done += final
                 outcome.executed += final
                 spent += ended.ended.seconds
                 ahead = outcome.skipped + len(todo) - done
                 progress.ended(ended, done, spent / outcome.executed * ahead / engine.workers if outcome.executed else None)
         finally:
+            record()
             for run_id in (*claimed, *running):
                 ledger.release(run_id)
     outcome.interrupted = ending.is_set()
 
 
-def _record(ledger: Ledger, outcome: Outcome) -> bool:
-    """Write how a run ended, its files are in place already; tell whether it will not be tried again by itself."""
-    task, ended = outcome.task, outcome.ended
-    if ended.state == "ok":
-        ledger.ok(task.run_id, storage.sha256_file(task.target / "result.json"), ended.seconds)
-    elif ended.kind == "interrupted":
-        ledger.release(task.run_id)
+def _end(ledger: Ledger, outcome: Outcome) -> None:
+    """Write how a run ended that gave no result."""
+    run_id, ended = outcome.task.run_id, outcome.ended
+    if ended.kind == "interrupted":
+        ledger.release(run_id)
     else:
-        (ledger.fail if ended.state == "failed" else ledger.lose)(task.run_id, ended.kind, ended.error, ended.seconds)
-    return ended.state != "lost"
+        (ledger.fail if ended.state == "failed" else ledger.lose)(run_id, ended.kind, ended.error, ended.seconds)
 
 
 @contextlib.contextmanager

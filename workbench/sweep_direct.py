@@ -14,7 +14,7 @@ from workbench import storage
 from workbench.datatypes import WorkbenchError
 from workbench.engine_limits import Ended
 from workbench.engine_tidy import cleaner, plain
-from workbench.evaluation import save_results
+from workbench.evaluation import results_json
 from workbench.executors import END, POLL_SECONDS, Outcome, Task
 from workbench.experiment import Runner
 from workbench.notebook import settings_of
@@ -62,10 +62,9 @@ def _evaluate(task: Task, runner: Runner) -> Ended:
     try:
         results = {}
         for values in settings_of(task.parameters):
-            resolved = runner.resolve(parse_settings(values))
-            if (resolved.config_id, resolved.seed) not in results:
-                results[resolved.config_id, resolved.seed] = runner.run(resolved)
-        save_results(folder / "result.json", list(results.values()))
+            result = runner.run(parse_settings(values))
+            results[result.config_id, result.settings.seed] = result
+        storage.write_new(folder / "result.json", results_json(list(results.values())).encode())
         put_in_place(folder, task.target, task.run_id, task.parameters)
     except WorkbenchError as error:
         raise_when_full(str(error))

@@ -14,6 +14,7 @@ from small_sweep import enter_project, run_cli
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes on two cores: waiting threads must not spin
 os.environ.setdefault("WORKBENCH_LANG", "en")  # of interfaces, whatever the locale
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the package: one compiles it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to Ctrl-C, and programs inherit that
 
 

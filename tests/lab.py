@@ -20,7 +20,7 @@ Use (plain pytest; `pytest_plugins` registers the fixtures, and nothing is impor
 cells (code, each a text), opens it, runs all cells and waits until they have finished; `path` opens an existing notebook below
 `lab.root` instead (copies of notebooks/ and params/ lie there). A cell that raises fails the test unless `raises`. At the end the kernel
 and the notebook are closed, and the test fails if the page logged an error, threw an exception or asked another host for anything. What
-is let through: NOISE below, and after `kill_kernel` whatever JupyterLab says about its lost connection (DEAD).
+is let through: NOISE of lab_server.py, and after `kill_kernel` whatever JupyterLab says about its lost connection (DEAD).
 
 `lab` (session fixture, one per process) is the server: `lab.root` the folder it serves, which is WORKBENCH_HOME of its kernels too (write
 data there before opening), `lab.url`, `lab.token`. Kernels start in `lab.root` (notebooks/ for `path="notebooks/..."`), without
@@ -47,7 +47,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_server import HEIGHT, PATIENCE, Lab, serve
+from lab_server import HEIGHT, PATIENCE, Lab, complaints, serve
 
 from workbench.bootstrap import COMMANDS
 from workbench.bootstrap_browser import find_browser
@@ -55,9 +55,6 @@ from workbench.bootstrap_browser import find_browser
 TALLEST = 6000  # pixels of a picture
 LONGEST = 180  # seconds that a notebook may take to open, to run or to close
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-NOISE = (  # of JupyterLab itself, as patterns of what the console says
-    r"Canceled future for \w+ message before replies were done",  # a notebook was closed while Lab still asked its kernel for something
-)
 DEAD = r"kernel|websocket|connection|failed to load resource"  # a pattern of what JupyterLab logs when a kernel was killed
 OPEN = """async ({path, theme}) => {
   const app = window.jupyterapp, shell = app.shell;
@@ -137,9 +134,9 @@ class Shown:
 
     def check(self) -> None:
         """Fail where the page logged an error of ours, threw one, or asked another host for anything."""
-        complaints = [each for each in self.page.said if not any(re.search(noise, each) for noise in NOISE)]
+        said = complaints(self.page.said)
         self.page.said.clear()
-        assert not [each for each in complaints if not (self.killed and re.search(DEAD, each, re.IGNORECASE))]
+        assert not [each for each in said if not (self.killed and re.search(DEAD, each, re.IGNORECASE))]
 
     def kill_kernel(self) -> None:
         """Kill the kernel's process as the system does when memory is out."""

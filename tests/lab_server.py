@@ -46,6 +46,13 @@ SERVER = {
     },
     "MappingKernelManager": {"cull_idle_timeout": 600, "cull_interval": 60, "cull_connected": False},
 }
+LAB = r"http://127\.0\.0\.1:\d+/static/lab/[^()\s]+"  # JupyterLab's own code; that of widgets and extensions lies elsewhere
+LINE = rf"\n +at (?:[^()\n]+ \((?:{LAB}|<anonymous>)\)|{LAB})"  # of a stack: JupyterLab's own code, or a function of the browser
+NOISE = (  # of JupyterLab itself, as patterns of what the console says
+    r"Canceled future for \w+ message before replies were done",  # a notebook was closed while Lab still asked its kernel for something
+    # Lab removes a cell that is not in the page; with other code in the stack it is an error of ours
+    rf"\A(?:exception: )?NotFoundError: Failed to execute 'removeChild' on 'Node': [^\n]+(?:{LINE})+(?: \({LAB}\))?\Z",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Lab:
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.said = []
-        page.on("pageerror", lambda error: page.said.append(f"exception: {error}"))
+        page.on("pageerror", lambda error: page.said.append(f"exception: {error.stack or error}"))
         page.on("console", lambda message: message.type == "error" and page.said.append(f"{message.text} ({message.location['url']})"))
         allowed = (self.url, self.url.replace("http:", "ws:"), "data:", "blob:", "about:", self.start_page.as_uri())
         page.on("request", lambda request: request.url.startswith(allowed) or page.said.append(f"asked for {request.url}"))
@@ -87,6 +94,11 @@ class Lab:
                 if kernel_id in " ".join(each.cmdline()):
                     return each
         raise AssertionError(f"the kernel {kernel_id} does not run")
+
+
+def complaints(said: Sequence[str]) -> list[str]:
+    """Return what counts of what a page said: all but NOISE."""
+    return [each for each in said if not any(re.search(noise, each) for noise in NOISE)]
 
 
 def server_environment(folder: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from small_corpus import write_corpus
 
 from workbench import chunking, data, embedding, experiment, metrics, retrieval
 from workbench.datatypes import Chunk, Dataset, Document, Example, Role
+from workbench.report import compare
+from workbench.report_markdown import table
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -142,9 +144,14 @@ def test_d17_an_approximate_index_reports_its_recall() -> None:
     assert 0 < result.details["ann_recall"] < 0.95
     assert levels(result.audit) == {"ann_recall": "warning"}
     assert f"the index 'hnsw' finds {result.details['ann_recall']:.1%} of the 10 hits" in str(result.audit)
+    assert result.interval("index_recall@10").mean == result.details["ann_recall"]
+    assert result.interval("index_recall@10").n == result.interval("recall@10").n == 54  # six questions cannot be answered
     hybrid = experiment.run(settings.replace(retriever="hybrid"))
     assert result.details["ann_recall"] < hybrid.details["ann_recall"] < 1
     plain = settings.replace(options={})
     assert 0.95 <= experiment.run(plain).details["ann_recall"] <= 1
-    assert experiment.run(plain.replace(index="flat")).details["ann_recall"] == 1
-    assert experiment.run(plain.replace(index="exact")).details["ann_recall"] is None
+    exact = [experiment.run(plain.replace(index=index)) for index in ("flat", "exact")]
+    assert [one.details["ann_recall"] for one in exact] == [None, None]
+    assert not [name for one in exact for name in one.scores if name.startswith("index_recall")]
+    *_, second, third = str(table(compare([exact[0], result]))).splitlines()  # in whatever order of their scores
+    assert {line.split("|")[-4].strip() for line in (second, third)} == {"–", f"{result.details['ann_recall']:.3f}"}

@@ -87,10 +87,10 @@ def test_the_cache_is_counted_pruned_and_cleared(run: Run) -> None:
     lines = [line.split() for line in out.splitlines()]
     assert [line[:2] for line in lines] == [["chunks", "recursive"], ["tokens", "simple"], ["vector", "hash"]]
     rows = sum(int(line[2]) for line in lines)
-    assert run("cache", "prune")[1] == "0 rows removed\n"
-    assert run("cache", "prune", "--days", "0")[1] == f"{rows} rows removed\n"
+    assert run("cache", "prune")[1] == "0 rows removed, and the files as old\n"
+    assert run("cache", "prune", "--days", "0")[1] == f"{rows} rows removed, and the files as old\n"
     run(*BASE)
-    assert run("cache", "clear")[1] == f"{rows} rows removed\n"
+    assert run("cache", "clear")[1] == f"{rows} rows removed, and all files\n"
     assert run("cache", "stats")[1] == "the cache is empty\n"
 
 

@@ -24,7 +24,7 @@ from workbench.evaluation import (
     score,
     worst_questions,
 )
-from workbench.index import HnswIndex
+from workbench.index_approximate import HnswIndex
 from workbench.packing import pack
 from workbench.retrieval import create_retriever
 from workbench.settings import Settings
@@ -83,21 +83,25 @@ def test_d15_the_same_chunk_twice_and_wrong_ranks_raise() -> None:
             score(dataset, [found], [pack(found, 64, TABLES)], Settings(top_k=2), TABLES)
 
 
-def test_ann_recall_counts_the_exact_hits_that_were_found() -> None:
+def test_ann_recall_counts_the_exact_hits_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text number {number} {'abcdefgh'[number % 8]}" for number in range(40)]
     chunks = [Chunk(Span(f"c{number:02}", 0, len(text)), text) for number, text in enumerate(texts)]
-    context: dict[str, Any] = {"embedder": HashEmbedder(), "index": "hnsw", "index_options": {}, "filter": "", "seed": 0}
+    context: dict[str, Any] = {"embedder": HashEmbedder(), "index_options": {}, "filter": "", "seed": 0}
     questions = [example(name) for name in ("number 7", "text a", "39")]
     for spec in ("dense", "hybrid"):
-        retriever = create_retriever(spec, chunks, False, **context)
-        right = create_retriever(spec, chunks, False, **context | {"index": "exact"}).retrieve(questions, 4)
-        assert ann_recall(retriever, questions, right, 4) == 1
-        wrong = [items[:2] for items in right]
-        assert ann_recall(retriever, questions, wrong, 4) == 0.5
-        assert ann_recall(retriever, questions, [[]] * 3, 4) == 0
+        retriever = create_retriever(spec, chunks, False, index="hnsw", **context)
+        assert ann_recall(retriever, questions, 4).tolist() == [1, 1, 1]
         dense = getattr(retriever, "dense", retriever)
         assert isinstance(dense.index, HnswIndex)  # untouched
-    assert ann_recall(retriever, [], [], 4) == 1
+        assert ann_recall(create_retriever(spec, chunks, False, index="flat", **context), questions, 4) is None
+    assert ann_recall(create_retriever("bm25", chunks, False, **context), questions, 4) is None
+    retriever = create_retriever("dense", chunks, False, index="hnsw", **context)
+    search = retriever.index.search
+    monkeypatch.setattr(retriever.index, "search", lambda *given: [(rows[:2], scores[:2]) for rows, scores in search(*given)])
+    assert ann_recall(retriever, questions, 4).tolist() == [0.5, 0.5, 0.5]
+    monkeypatch.setattr(retriever.index, "search", lambda *given: [(rows[:0], scores[:0]) for rows, scores in search(*given)])
+    assert ann_recall(retriever, questions, 4).tolist() == [0, 0, 0]
+    assert ann_recall(retriever, [], 4).tolist() == []
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import urllib.request
 
 import psutil
 import pytest
-from lab_server import PATIENCE
+from lab_server import PATIENCE, complaints
 
 from workbench.bootstrap import START
 
@@ -47,7 +47,7 @@ def test_make_lab_opens_the_first_notebook_and_its_explorer_works(lab, lab_brows
         slider.press("PageUp")
     expect(shown).not_to_have_text(before, use_inner_text=True)
     page.screenshot(path=lab_pictures / "start-here.png")
-    assert page.said == []
+    assert complaints(page.said) == []
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.close()
 
@@ -96,7 +96,8 @@ def test_a_tool_shows_its_interface(open_notebook, stored_models, name, role, la
 def test_errors_of_a_cell_and_of_the_page_fail_a_test(open_notebook):
     scripts = {
         "console.error('ours')": "ours",
-        "setTimeout(() => { throw new Error('thrown') }, 0)": "exception: thrown",
+        "setTimeout(() => { throw new Error('thrown') }, 0)": "exception: Error: thrown",
+        "setTimeout(() => document.body.removeChild(document.createElement('p')), 0)": "exception: NotFoundError: Failed to execute",
         "fetch('http://127.0.0.2:9/x').catch(() => 0)": "asked for http://127.0.0.2:9/x",
     }
     cells = ["from IPython.display import Javascript", *(f"Javascript({script!r})" for script in scripts), "raise ValueError('planned')"]
@@ -110,9 +111,28 @@ def test_errors_of_a_cell_and_of_the_page_fail_a_test(open_notebook):
             while not all(any(found in each for each in shown.page.said) for found in scripts.values()):
                 assert time.monotonic() < end, "not all was noticed"
                 shown.page.wait_for_timeout(20)
+            assert complaints(shown.page.said) == shown.page.said
 
     with pytest.raises(AssertionError, match="ours"):
         look()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "passes"),
+    [
+        ("at jL.detachWidget (http://127.0.0.1:8889/static/lab/jlab_core.88.js:1:99)", True),
+        ("at http://127.0.0.1:8889/static/lab/main.ef.js:1:99", True),
+        ("at paint (blob:http://127.0.0.1:8889/3a9b:12:7)", False),  # a module of ours, which anywidget loads
+        ("at eval (eval at run (http://127.0.0.1:8889/static/lab/main.ef.js:1:9), <anonymous>:1:42)", False),  # what a cell has put out
+        ("at remove (http://127.0.0.1:8889/lab/extensions/anywidget/static/1.js:1:9)", False),
+    ],
+)
+def test_only_jupyterlab_s_own_code_may_remove_a_cell_twice(lowest, passes):
+    said = "NotFoundError: Failed to execute 'removeChild' on 'Node': The node to be removed is not a child of this node."
+    said += "\n    at Array.map (<anonymous>)"
+    for each in (f"exception: {said}\n    {lowest}", f"{said}\n    {lowest} (http://127.0.0.1:8889/static/lab/jlab_core.88.js)"):
+        assert (complaints([each]) == []) == passes
+        assert complaints([each.replace("removeChild", "appendChild")])
 
 
 def test_a_saved_interface_shows_where_no_kernel_runs(open_notebook):

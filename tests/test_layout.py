@@ -29,7 +29,6 @@ HEAVY = (
     "ipywidgets",
     "kiwipiepy",
     "openai",
-    "bm25s",
     "scipy",
     "sacrebleu",
     "gguf",

@@ -154,7 +154,7 @@ def test_no_artefact_holds_a_local_path_or_a_secret(history: History) -> None:
 def test_a_second_run_executes_nothing_and_imports_nothing_heavy(finished: Path) -> None:
     before = tree(finished / "outputs/tiny/runs")
     leaderboard, report = ((finished / "outputs/tiny" / name).read_bytes() for name in ("leaderboard.csv", "report.html"))
-    heavy = ("papermill", "nbformat", "jupyter_client", "torch", "transformers", "sentence_transformers", "faiss", "matplotlib", "bm25s")
+    heavy = ("papermill", "nbformat", "jupyter_client", "torch", "transformers", "sentence_transformers", "faiss", "matplotlib")
     start = "from workbench.cli import main\ntry: main(['sweep', 'params/tiny.sweep.yaml'])\nexcept SystemExit as end: print(end.code)\n"
     code = f"import sys\n{start}print('HEAVY', [name for name in {heavy} if name in sys.modules])"
     variables = {**os.environ, "PYTHONIOENCODING": "latin-1"}  # the table has lines and dots

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,15 @@ class ByteTokenizer:
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return [(at, at + 1) for at, character in enumerate(text) for _ in character.encode()]
+
+
+class NoTokenizer:
+    """Find no token at all."""
+
+    name = "nothing"
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +163,30 @@ def test_counts_add_up_and_cuts_fit(tokenizer: SimpleTokenizer | ByteTokenizer, 
     following = table.starts[table.starts >= cut]
     if len(following):  # one more whole character would have been too much
         assert table.count(start, int(following[0]) + 1) > budget
+
+
+@settings(deadline=None)
+@given(MIXED, st.integers(0, 40))
+def test_arrays_say_what_the_lists_say(text: str, offset: int) -> None:
+    simple, table = SimpleTokenizer(), token_table(text, SimpleTokenizer())
+    assert [tuple(pair) for pair in simple.offset_array(text).tolist()] == simple.offsets(text)
+    assert simple.count(text) == len(simple.offsets(text)) == len(table.starts)
+    offsets = np.arange(len(text) + 1)
+    assert table.visible_before(offsets).tolist() == [sum(not sign.isspace() for sign in text[:offset]) for offset in offsets]
+    offset = min(offset, len(text))
+    assert table.visible_in(offset, len(text)) == sum(not sign.isspace() for sign in text[offset:])
+
+
+def test_every_white_space_character_is_known() -> None:
+    signs = [chr(code) for code in range(0x110000)]
+    table = token_table("".join(signs), NoTokenizer())
+    assert table.blanks.tolist() == [code for code, sign in enumerate(signs) if sign.isspace()]
+
+
+def test_a_table_needs_few_bytes() -> None:
+    text = "A sentence of usual words, 그리고 한국어 문장도 있습니다. " * 500
+    table = token_table(text, SimpleTokenizer())
+    assert table.starts.nbytes + table.ends.nbytes + table.blanks.nbytes < 4 * len(text)
 
 
 def test_token_tables_and_spans() -> None:

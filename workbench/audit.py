@@ -82,18 +82,22 @@ def shuffled_gold(run: Evidence) -> Check:
     An error where foreign evidence scores high, because scores then do not depend on the gold; else a warning, for a hopeless retriever
     looks like wrong gold.
     """
-    clusters = np.array(run.clusters)
+    rows: dict[str, list[int]] = {}
+    for row, cluster in enumerate(run.clusters):
+        rows.setdefault(cluster, []).append(row)
     if split_spec(run.settings.retriever)[0] == "random":
         return Check("shuffled_gold", "ok", "not applicable: a random ranking does not depend on the question")
-    if len(clusters) < MIN_QUESTIONS or len(set(run.clusters)) < 2 or run.chance.mean() > MAX_CHANCE:
+    if len(run.clusters) < MIN_QUESTIONS or len(rows) < 2 or run.chance.mean() > MAX_CHANCE:
         wanted = f"{MIN_QUESTIONS} questions, two document groups, and many more chunks than top_k"
         return Check("shuffled_gold", "ok", f"not applicable: needs {wanted}")
     generator = np.random.default_rng(run.settings.seed)
     metric = f"recall@{run.settings.top_k}"
     foreign = []
+    others_before = {cluster: np.array(own) - np.arange(len(own)) for cluster, own in rows.items()}  # each question of the cluster
     for cluster, found in zip(run.clusters, run.hits, strict=True):
-        others = np.flatnonzero(clusters != cluster)
-        drawn = generator.choice(others, size=min(OTHERS, len(others)), replace=False)
+        others = len(run.clusters) - len(rows[cluster])
+        places = generator.choice(others, size=min(OTHERS, others), replace=False)
+        drawn = places + np.searchsorted(others_before[cluster], places, side="right")  # the rows of these others
         ranks = [metrics.first_ranks(found, run.dataset.examples[row]) for row in drawn]
         foreign.append(np.mean([metrics.recall(item, run.settings.top_k) for item in ranks]))
     own, other = run.scores[metric].mean(), np.mean(foreign)

@@ -158,7 +158,7 @@ _ALL = (
         WARNING,
         f"an approximate index finds at least {MIN_ANN_RECALL:.0%} of what exact search finds",
         "Otherwise the index is compared, not the model: one tool searches approximately on CPUs and exactly on GPUs.",
-        "Compare with index `exact`, or raise index.ef or index.m.",
+        "Compare with index `exact`, or raise index.ef (graphs) or index.probes (lists).",
     ),
     Explanation(
         "bm25_ceiling",

@@ -59,9 +59,14 @@ class Evidence:
         for row, chunk in enumerate(self.chunks):
             rows.setdefault(chunk.span.document_id, []).append(row)
 
+        @functools.cache
+        def borders(document_id: str) -> np.ndarray:
+            spans = ((row, self.chunks[row].span) for row in rows.get(document_id, ()))
+            return np.array([(row, span.start, span.end) for row, span in spans], np.int64).reshape(-1, 3).T
+
         def touching(span: Span) -> set[int]:
-            near = ((row, self.chunks[row].span) for row in rows.get(span.document_id, ()))
-            return {row for row, chunk in near if chunk.start < span.end and span.start < chunk.end}
+            near, starts, ends = borders(span.document_id)
+            return set(near[(starts < span.end) & (span.start < ends)].tolist())
 
         return [[set().union(*map(touching, unit)) for unit in example.evidence] for example in self.dataset.examples]
 

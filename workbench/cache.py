@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import secrets
 import sqlite3
@@ -22,9 +23,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from workbench import cache_claims
+from workbench import cache_claims, cache_vectors, index_store
 from workbench.cache_claims import claimed
+from workbench.cache_vectors import BLOCK, vector_folder
 from workbench.datatypes import Embedder, Role, WorkbenchError
+from workbench.index_store import INDEX_FOLDER
 from workbench.storage import canonical_json, fingerprint
 from workbench.storage_process import own_identity
 
@@ -184,19 +187,27 @@ class Cache:
                 self._attempt(lambda connection: cache_claims.drop(connection, self.owner))
 
     def stats(self) -> list[dict[str, Any]]:
-        """Return rows and bytes by kind and part."""
+        """Return rows and bytes by kind and part, and those of the files of vectors."""
         columns = "kind, part, COUNT(*), SUM(LENGTH(value)), MIN(created), MAX(created)"
         query = f"SELECT {columns} FROM entries GROUP BY kind, part ORDER BY kind, part"  # noqa: S608
         names = ("kind", "part", "rows", "bytes", "oldest", "newest")
-        return [dict(zip(names, row, strict=True)) for row in self._attempt(lambda connection: connection.execute(query).fetchall())]
+        rows = self._attempt(lambda connection: connection.execute(query).fetchall())
+        return [*(dict(zip(names, row, strict=True)) for row in rows), *cache_vectors.file_stats(vector_folder(self.path))]
 
     def prune(self, older_than_days: float) -> int:
-        """Remove rows older than so many days; return how many."""
-        return self._remove("created < ?", time.time() - older_than_days * 86400)
+        """Remove rows, files of vectors and stored indexes older than so many days; return how many rows."""
+        before = time.time() - older_than_days * 86400
+        self._remove_files(before)
+        return self._remove("created < ?", before)
 
     def clear(self) -> int:
-        """Remove every row; return how many."""
+        """Remove every row, file of vectors and stored index; return how many rows."""
+        self._remove_files(math.inf)
         return self._remove("?", 1)
+
+    def _remove_files(self, before: float) -> None:
+        cache_vectors.remove_files(vector_folder(self.path), before)
+        index_store.clear(self.path.parent / INDEX_FOLDER, before)
 
     def _remove(self, condition: str, value: float) -> int:
         def delete(connection: sqlite3.Connection) -> int:
@@ -243,11 +254,20 @@ class CachedEmbedder:
         return self.embedder.fingerprint
 
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return unit vectors (len(texts), dimension), float32; equal texts are encoded once, in NFC."""
+        """Return unit vectors (len(texts), dimension), float32; equal texts are encoded once, in NFC.
+
+        Those of more than 32,768 texts are a read-only map of a file; see cache_vectors.
+        """
         if not self._reads:
             return self.embedder.encode(texts, role)
-        part = canonical_json(self.fingerprint)
         texts = [unicodedata.normalize("NFC", text) for text in texts]
+        if len(texts) <= cache_vectors.IN_MEMORY:
+            return self._rows(texts, role)
+        folder, part = vector_folder(self.cache.path), canonical_json(self.fingerprint)
+        return cache_vectors.mapped(folder, part, role, texts, lambda block: self._rows(block, role), self.cache.counts)
+
+    def _rows(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        part = canonical_json(self.fingerprint)
         keys = [fingerprint([part, role, text]) for text in texts]
         found = self.cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -266,7 +286,8 @@ class CachedEmbedder:
     def known(self, texts: Sequence[str], role: Role) -> int:
         """Return how many of these distinct texts have a vector in the cache."""
         part = canonical_json(self.fingerprint)
-        return len(self.cache.get([fingerprint([part, role, unicodedata.normalize("NFC", text)]) for text in texts]))
+        keys = [fingerprint([part, role, unicodedata.normalize("NFC", text)]) for text in texts]
+        return sum(len(self.cache.get(keys[at : at + BLOCK])) for at in range(0, len(keys), BLOCK))
 
     def _encode(self, keys: Sequence[str], texts: Sequence[str], role: Role) -> dict[str, bytes]:
         """Encode texts and return what to store by key; raise WorkbenchError for vectors that must not be stored."""

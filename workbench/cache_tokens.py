@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,13 @@ from workbench.chunking import CHUNKERS, chunk_documents, create_chunker, make_c
 from workbench.datatypes import Chunk, Document, Tokenizer
 from workbench.registry import split_spec
 from workbench.storage import canonical_json, fingerprint, sha256_file
-from workbench.tokens import TokenTable, table_of, token_tables
+from workbench.tokens import TokenTable, offset_array, table_of, token_tables
 
-STORED_AT_ONCE = 256  # documents; a kill loses one block at most
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+STORED_AT_ONCE = 256  # documents; a kill loses one block at most ...
+CHARACTERS_AT_ONCE = 4_000_000  # ... of about so many characters
 
 
 def cached_tables(documents: Iterable[Document], tokenizer: Tokenizer, cache: Cache | None) -> dict[str, TokenTable]:
@@ -27,9 +31,8 @@ def cached_tables(documents: Iterable[Document], tokenizer: Tokenizer, cache: Ca
     identity = getattr(tokenizer, "fingerprint", None)
     if cache is None or identity is None:
         return token_tables(documents, tokenizer)
-    documents = list(documents)
-    found = _remembered(cache, "tokens", tokenizer.name, identity, documents, lambda document: tokenizer.offsets(document.text))
-    return {document.id: table_of(document.text, pairs) for document, pairs in zip(documents, found, strict=True)}
+    found = _remembered(cache, "tokens", tokenizer.name, identity, documents, lambda document: offset_array(document.text, tokenizer))
+    return {document.id: table_of(document.text, pairs) for document, pairs in found}
 
 
 def cached_chunks(
@@ -51,14 +54,14 @@ def cached_chunks(
         return [(chunk.span.start, chunk.span.end) for chunk in chunker.chunk(document)]
 
     found = _remembered(cache, "chunks", spec, [spec, size, overlap, options or {}, identity], documents, borders)
-    return chunk_documents(_Known(documents, found), documents)
+    return chunk_documents(_Known(found), documents)
 
 
 class _Known:
     """Cut documents where it is known already."""
 
-    def __init__(self, documents: Iterable[Document], found: Iterable[np.ndarray]) -> None:
-        self.borders = {id(document): pairs for document, pairs in zip(documents, found, strict=True)}
+    def __init__(self, found: Iterable[tuple[Document, np.ndarray]]) -> None:
+        self.borders = {id(document): pairs for document, pairs in found}
 
     def chunk(self, document: Document) -> list[Chunk]:
         chunks = [make_chunk(document, start, end) for start, end in self.borders[id(document)].tolist()]
@@ -70,19 +73,34 @@ def _remembered(
     kind: str,
     part: str,
     identity: Any,
-    documents: Sequence[Document],
-    compute: Callable[[Document], Sequence[tuple[int, int]]],
-) -> list[np.ndarray]:
-    """Return what `compute` gives for each document, int32 (pairs, 2); what is new is stored block by block."""
+    documents: Iterable[Document],
+    compute: Callable[[Document], ArrayLike],
+) -> Iterator[tuple[Document, np.ndarray]]:
+    """Give each document with what `compute` gives for it, int32 (pairs, 2); documents are read, and what is new stored, block by block."""
     start = canonical_json([kind, identity, _code()])
-    keys = [fingerprint([start, hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()]) for document in documents]
-    found = cache.get(list(dict.fromkeys(keys)))
-    missing = [(key, document) for key, document in dict(zip(keys, documents, strict=True)).items() if key not in found]
-    for at in range(0, len(missing), STORED_AT_ONCE):
-        fresh = {key: np.asarray(compute(document), dtype="<i4").tobytes() for key, document in missing[at : at + STORED_AT_ONCE]}
-        cache.put(kind, part, fresh.items())
+    for block in _blocks(documents):
+        keys = [fingerprint([start, hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()]) for document in block]
+        found = cache.get(list(dict.fromkeys(keys)))
+        missing = {key: document for key, document in zip(keys, block, strict=True) if key not in found}
+        fresh = {key: np.asarray(compute(document), dtype="<i4").tobytes() for key, document in missing.items()}
+        if fresh:
+            cache.put(kind, part, fresh.items())
         found |= fresh
-    return [np.frombuffer(found[key], dtype="<i4").reshape(-1, 2) for key in keys]
+        for key, document in zip(keys, block, strict=True):
+            yield document, np.frombuffer(found[key], dtype="<i4").reshape(-1, 2)
+
+
+def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    block: list[Document] = []
+    characters = 0
+    for document in documents:
+        block.append(document)
+        characters += len(document.text)
+        if len(block) == STORED_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
 
 
 @functools.cache

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from workbench import registry
 from workbench.datatypes import Chunk, Chunker, Document, Span, Tokenizer, WorkbenchError
 from workbench.text import sentences
 from workbench.tokens import TokenTable, counter, token_table, trim
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def make_chunk(document: Document, start: int, end: int) -> Chunk | None:
@@ -22,25 +24,21 @@ def make_chunk(document: Document, start: int, end: int) -> Chunk | None:
     return Chunk(Span(document.id, start, end), text, document.title, document.metadata) if text.strip() else None
 
 
-def join(pieces: Sequence[tuple[int, int]], table: TokenTable, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Join neighbouring pieces up to `size` tokens; each result repeats the last pieces of the one before, up to `overlap` tokens.
+def join(pieces: ArrayLike, table: TokenTable, size: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Join neighbouring pieces (pieces, 2) up to `size` tokens; each result repeats the last pieces of the one before, up to `overlap`.
 
     Fewer are repeated where the next piece would not fit beside them; a piece larger than `size` stays alone.
     """
-    starts, ends = np.array(pieces, dtype=np.int64).reshape(-1, 2).T
-    firsts, lasts = np.searchsorted(table.starts, starts).tolist(), np.searchsorted(table.starts, ends).tolist()  # in tokens
+    starts, ends = np.asarray(pieces, dtype=np.int32).reshape(-1, 2).T
+    firsts, lasts = table.starts.searchsorted(starts), table.starts.searchsorted(ends)  # in tokens, ascending
     first = 0
-    while first < len(pieces):
-        last = first
-        while last + 1 < len(pieces) and lasts[last + 1] - firsts[first] <= size:
-            last += 1
-        yield pieces[first][0], pieces[last][1]
-        if last + 1 == len(pieces):
+    while first < len(starts):
+        last = max(int(lasts.searchsorted(firsts[first] + size, side="right")) - 1, first)
+        yield int(starts[first]), int(ends[last])
+        if last + 1 == len(starts):
             return
-        back = last + 1
-        while back - 1 > first and lasts[last] - firsts[back - 1] <= overlap and lasts[last + 1] - firsts[back - 1] <= size:
-            back -= 1
-        first = back
+        repeated = int(firsts.searchsorted(max(lasts[last] - overlap, lasts[last + 1] - size)))
+        first = min(max(repeated, first + 1), last + 1)
 
 
 class WholeChunker:
@@ -61,8 +59,8 @@ class FixedChunker:
     def chunk(self, document: Document) -> list[Chunk]:
         """Return windows of at most `size` document tokens."""
         table = token_table(document.text, self.tokenizer)
-        borders = [0, *np.unique(table.starts)[1:].tolist(), len(document.text)]  # between tokens, never inside a character
-        pieces = [piece for piece in pairwise(borders) if table.visible_in(*piece)]
+        borders = np.concatenate(([0], np.unique(table.starts)[1:], [len(document.text)]))  # between tokens, never inside a character
+        pieces = np.stack((borders[:-1], borders[1:]), axis=1)[np.diff(table.visible_before(borders)) > 0]
         chunks = [make_chunk(document, start, end) for start, end in join(pieces, table, self.size, self.overlap)]
         return [chunk for chunk in chunks if chunk]
 
@@ -76,7 +74,9 @@ class SentenceChunker:
     def chunk(self, document: Document) -> list[Chunk]:
         """Return chunks that begin and end at sentence borders; overlap is whole sentences of at most `overlap` tokens."""
         table = token_table(document.text, self.tokenizer)
-        pieces = [piece for start, end in sentences(document.text) for piece in self._fit(start, end, table)]
+        pieces = np.array(sentences(document.text), dtype=np.int32).reshape(-1, 2)
+        if (np.diff(table.starts.searchsorted(pieces)) > self.size).any():
+            pieces = [piece for start, end in pieces.tolist() for piece in self._fit(start, end, table)]
         chunks = [make_chunk(document, start, end) for start, end in join(pieces, table, self.size, self.overlap)]
         return [chunk for chunk in chunks if chunk]
 

@@ -1,4 +1,4 @@
-"""The command line: `workbench evaluate | ask | sweep | compare | gate | power | judge | explain | train | data | models | cache`.
+"""The command line: `workbench evaluate | ask | sweep | bench | compare | gate | power | judge | explain | train | data | models | cache`.
 
 `demo | test | test-slow | lab` are those of the Makefile.
 
@@ -20,6 +20,7 @@ import typer
 
 from workbench import bootstrap, cli_judge
 from workbench import cli_options as options
+from workbench.cli_bench import bench
 from workbench.cli_cache import cache_app
 from workbench.cli_compare import compare, gate
 from workbench.cli_explain import explain
@@ -179,7 +180,7 @@ def ask(
         print_answer(answer)
 
 
-for _command in (compare, gate, power, cli_judge.judge, explain):
+for _command in (bench, compare, gate, power, cli_judge.judge, explain):
     app.command()(_command)
 
 

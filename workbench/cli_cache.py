@@ -21,14 +21,14 @@ def cache_stats() -> None:
 
 @cache_app.command("prune")
 def cache_prune(days: Annotated[float, typer.Option(min=0, help="Remove rows older than so many days.")] = 90) -> None:
-    """Remove old rows."""
-    typer.echo(f"{_cache().prune(days)} rows removed")
+    """Remove old rows, files of vectors and stored indexes."""
+    typer.echo(f"{_cache().prune(days)} rows removed, and the files as old")
 
 
 @cache_app.command("clear")
 def cache_clear() -> None:
-    """Remove every row."""
-    typer.echo(f"{_cache().clear()} rows removed")
+    """Remove every row, file of vectors and stored index."""
+    typer.echo(f"{_cache().clear()} rows removed, and all files")
 
 
 def _cache() -> Any:

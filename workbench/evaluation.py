@@ -19,7 +19,7 @@ from workbench.datatypes import Dataset, Example, Hit, WorkbenchError
 from workbench.diagnosis import in_full
 from workbench.index import ExactIndex
 from workbench.packing import Context
-from workbench.retrieval import HybridRetriever
+from workbench.retrieval import dense_part
 from workbench.settings import Settings, parse_settings
 from workbench.storage import read_json, write_text
 from workbench.tokens import TokenTable
@@ -27,7 +27,7 @@ from workbench.tokens import TokenTable
 RANKS = (1, 3, 5, 10)
 FORMAT = 3  # of result files
 FAILURES = 3  # questions shown in full
-PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "bm25s", "PyStemmer", "kiwipiepy", "faiss-cpu")
+PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "PyStemmer", "kiwipiepy", "faiss-cpu")
 MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch", "sacrebleu", "openai")
 
 
@@ -216,18 +216,27 @@ def rank_cutoffs(top_k: int) -> tuple[int, ...]:
     return tuple(sorted({k for k in (*RANKS, top_k) if k <= top_k}))
 
 
-def ann_recall(retriever: Any, examples: Sequence[Example], hits: Sequence[Sequence[Hit]], k: int) -> float:
-    """Return the share of the k hits by exact search that are among the first k hits by an approximate index (VX11)."""
+def ann_recall(retriever: Any, examples: Sequence[Example], k: int) -> np.ndarray | None:
+    """Return for each question the share of the k hits by exact search that an approximate index finds (VX11): (questions,).
+
+    NaN where exact search has no hits; None where the retriever has no approximate index. It is asked for k hits, before any reranking;
+    a deeper search, which a large budget makes, misses no more.
+    """
+    dense = dense_part(retriever)
+    if dense is None or not getattr(dense.index, "approximate", False):
+        return None
+    retriever = getattr(retriever, "retriever", retriever)
     exact = copy.copy(retriever)
-    dense = exact
-    if isinstance(exact, HybridRetriever):
-        dense = exact.dense = copy.copy(exact.dense)
-    dense.index = ExactIndex(dense.index.vectors, [chunk.id for chunk in dense.chunks])
-    shares = []
-    for found, right in zip(hits, exact.retrieve(examples, k), strict=True):
+    if retriever is not dense:
+        exact.dense = copy.copy(dense)
+    dense_part(exact).index = ExactIndex(dense.index.vectors, range(len(dense.chunks)))
+    queries = retriever.vectorise(examples)
+    shares = np.full(len(examples), math.nan)
+    both = zip(retriever.retrieve(examples, k, queries), exact.retrieve(examples, k, queries), strict=True)
+    for row, (found, right) in enumerate(both):
         if right:
-            shares.append(len({hit.chunk.id for hit in found[:k]} & {hit.chunk.id for hit in right}) / len(right))
-    return float(np.mean(shares)) if shares else 1.0
+            shares[row] = len({hit.chunk.id for hit in found} & {hit.chunk.id for hit in right}) / len(right)
+    return shares
 
 
 def score(

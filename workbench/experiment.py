@@ -10,11 +10,11 @@ from typing import Any
 
 from workbench.audit_health import audit_questions
 from workbench.audit_training import audit_training
-from workbench.cache import Cache, CacheCounts, CachedEmbedder
+from workbench.cache import Cache, CacheCounts
 from workbench.datatypes import WorkbenchError
 from workbench.diagnosis import diagnose
 from workbench.evaluation import RunResult, package_versions
-from workbench.experiment_build import Models, build_pipeline, check_parts, passages, resolve
+from workbench.experiment_build import Models, build_pipeline, check_parts, resolve
 from workbench.experiment_data import NONE, Prepared, data_key, describe_data
 from workbench.experiment_data import prepare as _prepare
 from workbench.experiment_scores import Retrieval, Scores, answer_and_score, drawn_rows, inner, reranker_of, retrieve_and_score, timed
@@ -48,16 +48,6 @@ class Runner:
     def run(self, settings: Settings) -> RunResult:
         """Evaluate one configuration on all its questions, audit it, and return per-question scores."""
         return _run(self.resolve(settings), self._models, self._prepare(settings), self._known)
-
-    def questions(self, settings: Settings) -> int:
-        """Return how many questions a configuration asks."""
-        return len(self._prepare(settings).dataset.examples)
-
-    def cached_passages(self, settings: Settings) -> tuple[int, int]:
-        """Return how many distinct passages a dense retriever embeds, and how many of these vectors are cached; load no model."""
-        texts = set(passages(settings, self._prepare(settings), self._cache))
-        embedder = self._models.embedder(settings)
-        return len(texts), embedder.known(texts, "passage") if isinstance(embedder, CachedEmbedder) else 0
 
     def _prepare(self, settings: Settings) -> Prepared:
         key = data_key(settings)

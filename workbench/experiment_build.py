@@ -20,6 +20,7 @@ from workbench.evaluation import rank_cutoffs
 from workbench.experiment_data import NONE, Prepared
 from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES
+from workbench.index_store import INDEX_FOLDER
 from workbench.judging import JUDGES, Judge, check_judge, create_judge
 from workbench.judging_labels import check_questions, read_labels
 from workbench.pipeline import Pipeline
@@ -27,7 +28,7 @@ from workbench.pipeline_rules import load_rules
 from workbench.prompting import load_prompt, locate, resolve_prompt
 from workbench.registry import split_spec, unknown
 from workbench.reranking import RERANKERS, RerankingRetriever, create_reranker, split_options
-from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, embedding_texts
+from workbench.retrieval import DENSE_RETRIEVERS, RETRIEVERS, create_retriever, default_tokeniser, dense_part, embedding_texts
 from workbench.settings import ANSWER_FIELDS, SHOT_FIELDS, Settings
 from workbench.shots import ShotSelector, shot_pool
 from workbench.storage import canonical_json
@@ -198,9 +199,13 @@ def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> P
         embedder=embedder,
         index=settings.index,
         index_options=options.get("index", {}),
+        index_folder=models.cache.path.parent / INDEX_FOLDER if models.cache else None,
         filter=settings.filter,
         seed=settings.seed,
     )
+    dense = dense_part(retriever)
+    if models.cache and dense and getattr(dense.index, "origin", "") == "rebuilt":
+        models.cache.counts.damaged += 1
     if settings.reranker != NONE:
         depth, knobs = split_options(options.get("reranker", {}))
         retriever = RerankingRetriever(retriever, models.reranker(settings, knobs), depth, with_title)

@@ -14,11 +14,12 @@ from workbench import data
 from workbench.audit import audit
 from workbench.audit_answers import audit_answers
 from workbench.audit_checks import Evidence
-from workbench.datatypes import Answer, Example, Hit, WorkbenchError
+from workbench.datatypes import Answer, Hit, WorkbenchError
 from workbench.evaluation import Check, ann_recall, score, spread, worst_questions
 from workbench.evaluation_answers import answer_details, answer_record
 from workbench.experiment_build import Models, Parts, build_retrieval
 from workbench.experiment_data import NONE, Prepared
+from workbench.metrics import INDEX_METRIC
 from workbench.metrics_answers import score_answers
 from workbench.models import LocalModel
 from workbench.packing import Context
@@ -101,7 +102,9 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
     rows = [row for row, example in enumerate(examples) if example.evidence]
     hits, contexts = ([found[row][part] for row in rows] for part in (0, 1))
     values = score(prepared.scored, hits, contexts, settings, prepared.tables)
-    index_recall = None if settings.index in (NONE, "exact") else _index_recall(parts, prepared.scored.examples)
+    searched = list(found)
+    shares = ann_recall(parts.retriever, [examples[row] for row in searched], settings.top_k)
+    index_recall = None if shares is None or np.isnan(shares).all() else float(np.nanmean(shares))
     embedder, reranker = (getattr(part, "model", None) for part in (inner(parts.embedder, "embedder"), reranker_of(parts)))
     evidence = Evidence(
         settings,
@@ -119,19 +122,19 @@ def _score_retrieval(parts: Parts, prepared: Prepared, found: Retrieved) -> Scor
         index_recall,
     )
     mask = np.isin(np.arange(len(examples)), rows)
+    columns = {metric: spread(column, rows, len(examples)) for metric, column in values.items()}
+    asked = dict.fromkeys(values, mask)
+    if shares is not None:
+        name = f"{INDEX_METRIC}@{settings.top_k}"
+        columns[name] = spread(shares, searched, len(examples))
+        asked[name] = np.isfinite(columns[name])
     return Scores(
-        {metric: spread(column, rows, len(examples)) for metric, column in values.items()},
-        dict.fromkeys(values, mask),
+        columns,
+        asked,
         audit(evidence) if rows else NOTHING_SCORED,
         tuple(worst_questions(prepared.scored, hits, values[settings.primary])) if settings.primary in values else (),
         {"ann_recall": index_recall, "truncated": evidence.truncated_share, "hits_mean": round(sum(map(len, hits)) / max(len(hits), 1), 1)},
     )
-
-
-def _index_recall(parts: Parts, examples: Sequence[Example]) -> float:
-    """Return the recall of an approximate index against exact search, before any reranking."""
-    retriever, k = inner(parts.retriever, "retriever"), parts.settings.top_k
-    return ann_recall(retriever, examples, retriever.retrieve(examples, k), k)
 
 
 def answer_and_score(parts: Parts, prepared: Prepared, found: Retrieved, rows: Sequence[int]) -> Scores:

@@ -18,6 +18,7 @@ from workbench.tokens import TokenTable
 
 RANK_METRICS = ("recall", "hit", "precision", "mrr", "map", "ndcg", "token_precision", "token_iou")
 BUDGET_METRIC = "evidence_recall"
+INDEX_METRIC = "index_recall"  # of an approximate index against exact search, where there is one; no metric to choose by
 TEXT_METRICS = ("answer_em", "answer_f1", "chrf", "citation", "groundedness", "refusal_precision", "refusal_recall", "format_validity")
 JUDGE_METRICS = ("judge_correctness", "judge_groundedness")
 ANSWER_METRICS = (*TEXT_METRICS, *JUDGE_METRICS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,16 +54,19 @@ def pack_spans(spans: Iterable[Span], budget: int, tables: Mapping[str, TokenTab
     for span in spans:
         table = tables[span.document_id]
         ranges = taken.setdefault(span.document_id, [])
-        for start, end in subtract(span.start, span.end, ranges):
+        first = max(bisect.bisect_left(ranges, (span.start,)) - 1, 0)  # ranges are in order and hold no character twice
+        for start, end in subtract(span.start, span.end, ranges[first : bisect.bisect_left(ranges, (span.end,))]):
             if not table.visible_in(start, end):
                 continue  # white space between two pieces
-            over = table.count(start, end) > left
+            cost = table.count(start, end)
+            over = cost > left
             if over:
                 end = table.cut(start, left)
-            if table.visible_in(start, end):
+                cost = table.count(start, end)
+            if not over or table.visible_in(start, end):
                 pieces.append(Span(span.document_id, start, end))
-                ranges.append((start, end))
-                left -= table.count(start, end)
+                bisect.insort(ranges, (start, end))
+                left -= cost
             if over or left == 0:
                 return Context(tuple(pieces), budget - left, True)
     return Context(tuple(pieces), budget - left, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.evaluation import Check, RunResult
 from workbench.evaluation_answers import asked_metrics, worst_answers
-from workbench.metrics import ANSWER_METRICS
+from workbench.metrics import ANSWER_METRICS, INDEX_METRIC
 from workbench.report import Comparison, compare, format_difference, format_interval
 from workbench.report_shown import rest, shown
 
@@ -24,7 +24,12 @@ class Markdown(str):
 
 
 def table(comparison: Comparison, extra: Sequence[str] = ()) -> Markdown:
-    """Render a comparison as a Markdown table for notebooks: means with intervals, differences to the baseline, tie marks."""
+    """Render a comparison as a Markdown table for notebooks: means with intervals, differences to the baseline, tie marks.
+
+    What approximate indexes miss always has its column (VX11).
+    """
+    names = (name for row in comparison.rows for name in row.result.scores if name.startswith(f"{INDEX_METRIC}@"))
+    extra = list(dict.fromkeys([*extra, *names]))
     header = [
         "configuration",
         f"{comparison.metric} [95 %]",
@@ -44,7 +49,8 @@ def table(comparison: Comparison, extra: Sequence[str] = ()) -> Markdown:
             difference, _, p = format_difference(row.difference).partition(", adjusted p ")
             cells += [difference, p]
         cells += ["●" if row.tied else "" if row.compared else "not compared"]
-        cells += [f"{row.result.interval(metric).mean:.3f}" for metric in extra]
+        means = {name: row.result.interval(name).mean for name in extra if name in row.result.scores or not name.startswith(INDEX_METRIC)}
+        cells += [f"{means[name]:.3f}" if name in means else "–" for name in extra]  # an exact index misses nothing
         lines.append([*cells, str(row.result.details.get("chunks", "")), str(row.interval.n)])
     return markdown_table(header, lines)
 

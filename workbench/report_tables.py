@@ -12,7 +12,7 @@ import numpy as np
 from workbench import report
 from workbench.evaluation import RunResult
 from workbench.evaluation_answers import asked_metrics
-from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC, JUDGE_METRICS
+from workbench.metrics import ANSWER_METRICS, BUDGET_METRIC, INDEX_METRIC, JUDGE_METRICS
 from workbench.report import Comparison
 from workbench.report_judge import judge_note
 from workbench.report_labels import varying
@@ -31,7 +31,7 @@ def leaderboard(results: Sequence[RunResult], comparison: Comparison) -> str:
     """Return all candidates, best first: the settings that vary, the primary metric with intervals and differences, the other metrics."""
     metric, rows, alone = comparison.metric, shown(comparison).rows, len(comparison.rows) == 1
     names = dict.fromkeys(name for result in results for name in result.scores)
-    also = [name for name in names if name != metric and (name.startswith(f"{BUDGET_METRIC}@") or name in ALSO)]
+    also = [name for name in names if name != metric and (name.startswith((f"{BUDGET_METRIC}@", f"{INDEX_METRIC}@")) or name in ALSO)]
     said = [name for name in asked_metrics(results) if name != metric]
     said += SUMS if any(row.result.answers for row in rows) else []
     middle = [("Other metrics, mean", also), ("Answers, mean; capped and failed: number", said)]

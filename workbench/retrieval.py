@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,23 @@ class MetadataFilter:
 
 
 class DenseRetriever:
-    """Rank chunks by the inner product of embedded question and passage."""
+    """Rank chunks by the inner product of embedded question and passage; a large approximate index is kept in `index_folder`."""
 
     def __init__(
-        self, chunks: Sequence[Chunk], texts: Sequence[str], embedder: Embedder, index: str, index_options: Mapping[str, Any], filter: str
+        self,
+        chunks: Sequence[Chunk],
+        texts: Sequence[str],
+        embedder: Embedder,
+        index: str,
+        index_options: Mapping[str, Any],
+        filter: str,
+        index_folder: Path | None = None,
     ) -> None:
         self.chunks = chunks
         self.embedder = embedder
         self.filter = MetadataFilter(filter, chunks)
-        self.index: VectorIndex = create_index(index, embedder.encode(texts, "passage"), [chunk.id for chunk in chunks], index_options)
+        vectors, ids = embedder.encode(texts, "passage"), [chunk.id for chunk in chunks]
+        self.index: VectorIndex = create_index(index, vectors, ids, index_options, index_folder)
 
     @property
     def index_bytes(self) -> int:
@@ -122,7 +131,7 @@ class Bm25Retriever:
         self.chunks = chunks
         self.tokenise = TOKENISERS[argument]
         self.filter = MetadataFilter(filter, chunks)
-        self.index: LexicalIndex = LEXICAL_INDEXES["bm25"]([self.tokenise(text) for text in texts], k1=k1, b=b)
+        self.index: LexicalIndex = LEXICAL_INDEXES["bm25"]((self.tokenise(text) for text in texts), k1=k1, b=b)
 
     @property
     def index_bytes(self) -> int:
@@ -153,12 +162,13 @@ class HybridRetriever:
         index_options: Mapping[str, Any],
         filter: str,
         argument: str = "auto",
+        index_folder: Path | None = None,
         *,
         k1: float = 1.5,
         b: float = 0.75,
     ) -> None:
         self.chunks = chunks
-        self.dense = DenseRetriever(chunks, texts, embedder, index, index_options, filter)
+        self.dense = DenseRetriever(chunks, texts, embedder, index, index_options, filter, index_folder)
         self.bm25 = Bm25Retriever(chunks, texts, filter, argument, k1=k1, b=b)
 
     @property
@@ -246,6 +256,13 @@ def default_tokeniser(texts: Sequence[str]) -> str:
     return {"ko": "hangul-bigram", "en": "english"}.get(language, "word")
 
 
+def dense_part(retriever: Any) -> DenseRetriever | None:
+    """Return what searches vectors in a retriever, reranked or not; None where nothing does."""
+    retriever = getattr(retriever, "retriever", retriever)
+    part = getattr(retriever, "dense", retriever)
+    return part if isinstance(part, DenseRetriever) else None
+
+
 RETRIEVERS: dict[str, Callable[..., Retriever]] = {
     "dense": DenseRetriever,
     "bm25": Bm25Retriever,
@@ -258,6 +275,6 @@ DENSE_RETRIEVERS = ("dense", "hybrid")  # those that need an embedder
 def create_retriever(
     spec: str, chunks: Sequence[Chunk], with_title: bool, options: Mapping[str, Any] | None = None, **context: Any
 ) -> Retriever:
-    """Build the retriever that `spec` names over chunks sorted by id; context: embedder, index, index_options, filter."""
+    """Build the retriever that `spec` names over chunks sorted by id; context: embedder, index, index_options, index_folder, filter."""
     texts = embedding_texts(chunks, with_title)
     return registry.create("retriever", RETRIEVERS, spec, options or {}, chunks=chunks, texts=texts, **context)

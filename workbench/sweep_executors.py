@@ -23,7 +23,7 @@ PRELOADED = (  # what a run imports whose every value is cached
     *("workbench.report_diagnosis", "workbench.report_power", "workbench.report_winner"),
     *("workbench.embedding_st", "workbench.text_refusal"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.optimize", "scipy.special"),
-    *("bm25s", "Stemmer", "semantic_text_splitter", "sacrebleu", "tokenizers"),
+    *("Stemmer", "semantic_text_splitter", "sacrebleu", "tokenizers"),
 )
 COMPUTING = {
     "st": ("torch", "sentence_transformers"),

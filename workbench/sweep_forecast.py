@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from workbench import storage
-from workbench.experiment import Runner
-from workbench.experiment_data import NONE
 from workbench.ledger_read import ABANDONED, read_ledger
-from workbench.notebook import settings_of
-from workbench.registry import split_spec
-from workbench.retrieval import DENSE_RETRIEVERS
-from workbench.settings import parse_settings
-from workbench.storage import canonical_json
 from workbench.sweep_done import FRESH, checked
 from workbench.sweep_spec import Point
+from workbench.sweep_work import count_work
 
 
 def outlook(folder: Path, points: Sequence[Point], *, fresh: bool = False, retry: bool = False) -> list[str]:
@@ -41,38 +32,22 @@ def outlook(folder: Path, points: Sequence[Point], *, fresh: bool = False, retry
 
 
 def forecast(folder: Path, points: Sequence[Point]) -> Mapping[str, Any]:
-    """Return sentences on what these points will need; loads no model, but reads and cuts the documents.
-
-    Controls that a notebook adds are not counted. Whether an answer is cached shows only when its passages are retrieved, so of answers
-    the number is an upper bound.
-    """
-    configurations, texts, known, answers = set(), 0, 0, 0
-    seen: set[str] = set()
-    with contextlib.chdir(storage.home(folder)), closing(Runner()) as runner:  # where the runs will stand
-        for point in points:
-            for values in settings_of(point.parameters):
-                settings = runner.resolve(parse_settings(values))
-                if (settings.config_id, settings.seed) in configurations:
-                    continue
-                configurations.add((settings.config_id, settings.seed))
-                answers += (settings.answers or runner.questions(settings)) if settings.generator != NONE else 0
-                dense = split_spec(settings.retriever)[0] in DENSE_RETRIEVERS
-                same = settings.model_dump(include={"dataset", "chunker", "chunk_size", "chunk_overlap", "header", "embedder", "options"})
-                same = canonical_json(same)
-                if dense and same not in seen:
-                    seen.add(same)
-                    wanted, found = runner.cached_passages(settings)
-                    texts, known = texts + wanted, known + found
-    told: dict[str, Any] = {"configurations to evaluate": len(configurations)}
-    if texts:
-        told["passages to embed"] = f"{texts:,}, of which {known:,} are cached ({known / texts:.0%})"
-    if answers:
+    """Return sentences on what these points will need (`count_work` says what is counted); loads no model."""
+    if not points:
+        return {}
+    work = count_work(folder, points)
+    told: dict[str, Any] = {"configurations to evaluate": work.configurations}
+    passages = [texts for (_, role, _), texts in work.texts.items() if role == "passage"]
+    if number := sum(texts.number for texts in passages):
+        known = sum(texts.cached for texts in passages)
+        told["passages to embed"] = f"{number:,}, of which {known:,} are cached ({known / number:.0%})"
+    if answers := sum(prompts.number for prompts in work.prompts.values()):
         told["answers"] = f"{answers:,} at most; those that are cached cost nothing"
     seconds = _seconds(folder)
-    told["time"] = "unknown: no run was timed yet"
+    told["time"] = "unknown: no run was timed yet; `workbench bench SPEC` works it out from the rates of this machine"
     if seconds:
         told["time"] = f"about {seconds * len(points):.0f} s for one job, from {seconds:.1f} s for a run before"
-    return told if points else {}
+    return told
 
 
 def _seconds(folder: Path) -> float:

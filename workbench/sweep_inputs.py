@@ -23,7 +23,7 @@ from workbench.tokens import SimpleTokenizer
 
 LOCAL_PARTS = ("st", "onnx", "cross-encoder", "hf")  # those that run a model of the store or a folder
 NO_EFFECT_ON_NUMBERS = re.compile(
-    r"(report|widgets|fonts|ledger|engine|executors|sweep(?!_direct)|cli|bootstrap|__main__|__init__|notebook)"
+    r"(bench|report|widgets|fonts|ledger|engine|executors|sweep(?!_direct)|cli|bootstrap|__main__|__init__|notebook)"
 )
 # what decides neither which inputs are read nor whether a part of them exists: points that differ in these alone are looked up once
 SIZES = {"chunk_size", "chunk_overlap", "limit", "filter", "shot_budget", "answers", "answer_budget", "seed"}

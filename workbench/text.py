@@ -8,6 +8,7 @@ Not covered: other languages than Korean and English beyond white space and Unic
 from __future__ import annotations
 
 import functools
+import operator
 import re
 import unicodedata
 from collections.abc import Callable
@@ -123,8 +124,10 @@ _WORD = re.compile(r"\w+")
 _SCRIPT_RUN = re.compile(rf"([{HANGUL}]+)|[^\W{HANGUL}]+")
 _LONG_RUN = re.compile(r"(?<!\S)\S{2001,}")
 # Lucene's list.
-_ENGLISH_STOP_WORD = re.compile(
-    r"an?|and|are|as|at|be|but|by|for|if|in|into|is|it|no|not|of|on|or|such|that|the|their|then|there|these|they|this|to|was|will|with"
+_ENGLISH_STOP_WORDS = frozenset(
+    (
+        "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was will with"
+    ).split()
 )
 # Tags of the Sejong set: nouns, number words, verb and adjective stems, roots, Latin, Chinese characters, digits.
 _CONTENT_TAGS = frozenset({"NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN"})
@@ -152,7 +155,7 @@ def hangul_bigrams(text: str) -> list[str]:
         if match[1] is None or len(run) == 1:
             tokens.append(run)
         else:
-            tokens.extend(run[index : index + 2] for index in range(len(run) - 1))
+            tokens.extend(map(operator.add, run, run[1:]))
     return tokens
 
 
@@ -165,7 +168,7 @@ def _stemmer() -> Stemmer.Stemmer:
 
 def english_words(text: str) -> list[str]:
     """Cut text into words without Lucene's English stop words, reduced to their Porter stems, as Lucene's EnglishAnalyzer does."""
-    return _stemmer().stemWords([word for word in words(text) if not _ENGLISH_STOP_WORD.fullmatch(word)])
+    return _stemmer().stemWords([word for word in words(text) if word not in _ENGLISH_STOP_WORDS])
 
 
 @functools.cache

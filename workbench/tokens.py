@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,12 +22,12 @@ from workbench.datatypes import Document, Span, Tokenizer, WorkbenchError
 from workbench.storage import sha256_file
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
     from tokenizers import Tokenizer as FastTokenizer
 
 SIMPLE = re.compile(r"[가-힣]{1,2}|[^\W\d_가-힣]{1,6}|\d{1,3}|[^\w\s]|_")
 
-SPACE = re.compile(r"\s")  # what str.isspace says of one character
+LAST_BLANK = 0x3000  # no later character is white space
+BLANK = np.array([chr(code).isspace() for code in range(LAST_BLANK + 1)] + [False])
 
 
 class SimpleTokenizer:
@@ -38,6 +39,14 @@ class SimpleTokenizer:
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Return (start, end) of each token, in characters."""
         return [match.span() for match in SIMPLE.finditer(text)]
+
+    def offset_array(self, text: str) -> np.ndarray:
+        """Return the same as int32 (tokens, 2), without an object for each token."""
+        return np.fromiter(chain.from_iterable(map(re.Match.span, SIMPLE.finditer(text))), np.int32).reshape(-1, 2)
+
+    def count(self, text: str) -> int:
+        """Return how many tokens a text has."""
+        return len(SIMPLE.findall(text))
 
 
 class ModelTokenizer:
@@ -91,45 +100,58 @@ def load_tokenizer(name: str, allow_download: bool = False) -> Tokenizer:
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Hold where the tokens of one document start and end, and how many characters before each offset are not white space."""
+    """Hold where the tokens of one document start and end, and where its white space is: all int32, about 3 bytes for each character."""
 
     starts: np.ndarray  # (tokens,) ascending; tokens that are parts of one character share a start
     ends: np.ndarray  # (tokens,) at most the next start
-    visible: np.ndarray  # (characters + 1,) visible[i] = characters of text[:i] that are not white space
+    blanks: np.ndarray  # (characters of white space,) ascending
 
     def count(self, start: int, end: int) -> int:
         """Count the tokens that start in [start, end)."""
-        return int(self.starts.searchsorted(end) - self.starts.searchsorted(start))  # called for every chunk of every context
+        return _before(self.starts, end) - _before(self.starts, start)  # called for every chunk of every context
 
     def cut(self, start: int, tokens: int) -> int:
         """Return the end of the longest piece from `start` that costs at most `tokens` and ends with a whole token and character.
 
         It is `start` when the first character alone costs more: "㈜" is three tokens of some models.
         """
-        first = int(np.searchsorted(self.starts, start))
+        first = _before(self.starts, start)
         last = min(first + tokens, len(self.starts))
         if last < len(self.starts):
-            last = int(np.searchsorted(self.starts, self.starts[last]))
+            last = _before(self.starts, self.starts[last])
         return int(self.ends[last - 1]) if last > first else start
 
     def visible_in(self, start: int, end: int) -> int:
         """Count the characters in [start, end) that are not white space."""
-        return int(self.visible[end] - self.visible[start])
+        return end - start - _before(self.blanks, end) + _before(self.blanks, start)
+
+    def visible_before(self, offsets: np.ndarray) -> np.ndarray:
+        """Count the characters before each offset that are not white space: (offsets,)."""
+        return offsets - self.blanks.searchsorted(np.asarray(offsets, np.int32))
+
+
+def _before(places: np.ndarray, offset: int) -> int:
+    """Count the places before an offset; as a Python number it would make numpy convert all places first."""
+    return int(places.searchsorted(np.int32(offset)))
 
 
 def token_table(text: str, tokenizer: Tokenizer) -> TokenTable:
     """Tokenise one text."""
-    return table_of(text, tokenizer.offsets(text))
+    return table_of(text, offset_array(text, tokenizer))
 
 
-def table_of(text: str, offsets: ArrayLike) -> TokenTable:
-    """Return the table of a text from the offsets of its tokens; those that share a start (pieces of one character) all count there."""
-    starts, ends = np.maximum.accumulate(np.asarray(offsets, dtype=np.int64).reshape(-1, 2)).T
-    following = np.append(starts, len(text))[np.searchsorted(starts, starts, side="right")]
-    seen = np.ones(len(text), dtype=np.int64)
-    seen[[match.start() for match in SPACE.finditer(text)]] = 0
-    visible = np.concatenate(([0], np.cumsum(seen)))
-    return TokenTable(starts, np.minimum(ends, following), visible)
+def offset_array(text: str, tokenizer: Tokenizer) -> np.ndarray:
+    """Return (start, end) of each token, in characters: int32 (tokens, 2)."""
+    own = getattr(tokenizer, "offset_array", None)
+    return own(text) if own else np.asarray(tokenizer.offsets(text), dtype=np.int32).reshape(-1, 2)
+
+
+def table_of(text: str, offsets: np.ndarray) -> TokenTable:
+    """Return the table of a text from the offsets of its tokens (tokens, 2); those that share a start (pieces of one character) count."""
+    starts, ends = np.ascontiguousarray(np.maximum.accumulate(offsets.astype(np.int32)).T)
+    following = np.append(starts, np.int32(len(text)))[np.searchsorted(starts, starts, side="right")]
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return TokenTable(starts, np.minimum(ends, following), np.flatnonzero(BLANK[np.minimum(codes, LAST_BLANK + 1)]).astype(np.int32))
 
 
 def token_tables(documents: Iterable[Document], tokenizer: Tokenizer) -> dict[str, TokenTable]:

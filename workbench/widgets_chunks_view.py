@@ -106,7 +106,8 @@ def cut_spans(evidence: Iterable[Span], chunks: Sequence[Chunk], table: TokenTab
 
     def whole(span: Span) -> bool:
         low, high = np.maximum(starts, span.start), np.minimum(ends, span.end)
-        return bool(((low < high) & (table.visible[high] - table.visible[low] == table.visible_in(span.start, span.end))).any())
+        visible = table.visible_before(high) - table.visible_before(low)
+        return bool(((low < high) & (visible == table.visible_in(span.start, span.end))).any())
 
     return {span for span in evidence if not whole(span)}
 

@@ -1,6 +1,5 @@
-"""What every embedder owes its users, run over the dict of them; the hash embedder; refused vectors (VX1, VX4, VX6, D1, D7 to D9, D25)."""
+"""What every embedder owes its users, run over the dict of them; refused vectors (VX1, VX4, VX6, D1, D7 to D9, D25)."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -34,7 +33,7 @@ TEXTS = [
     *[f"문서 {number}, part {number % 7} of it" for number in range(6)],
 ]
 PREFIXES = {"query_prefix": "query: ", "passage_prefix": "passage: "}
-HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "openai", "onnxruntime", "scipy")
+HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "openai", "onnxruntime", "openvino", "nncf", "scipy")
 Make = Callable[..., Embedder]
 with_options = pytest.mark.parametrize("make", [name for name in EMBEDDERS if name != "hash"], indirect=True)
 
@@ -42,6 +41,12 @@ with_options = pytest.mark.parametrize("make", [name for name in EMBEDDERS if na
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_onnx.save_embedder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one store for the graphs that OpenVINO embedders convert once."""
+    return tmp_path_factory.mktemp("graphs")
 
 
 @pytest.fixture
@@ -64,6 +69,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         return lambda **options: create_embedder(f"st:{tiny}", options)
     if request.param == "onnx":  # runs texts one by one
         return lambda batch_size=1, **options: create_embedder(f"onnx:{tiny}", options)
+    if request.param == "openvino":
+        monkeypatch.setenv("WORKBENCH_MODELS", str(request.getfixturevalue("graphs")))
+        return lambda batch_size=1, **options: create_embedder(f"openvino:{tiny}", {"precision": "float32"} | options)
     assert request.param == "openai"
     request.getfixturevalue("server")
     return lambda **options: create_embedder("openai:fake", options)
@@ -177,7 +185,7 @@ def imported_by(code: str, **environment: str) -> list[str]:
 def test_building_an_embedder_imports_nothing_heavy(tiny: Path, tmp_path: Path, server: FakeServer) -> None:
     code = f"""
 from workbench.embedding import create_embedder
-for spec in ("hash", "openai:fake", "st:{tiny.as_posix()}"):
+for spec in ("hash", "openai:fake", "openvino:{tiny.as_posix()}", "onnx:{tiny.as_posix()}", "st:{tiny.as_posix()}"):
     embedder = create_embedder(spec)
     embedder.fingerprint["name"], embedder.encode([], "query")
 assert embedder.lengths(["연차는 며칠인가요?", "x"], "query").tolist() == [28, 3]
@@ -206,7 +214,7 @@ assert cached.encode({TEXTS[:4]!r}, "passage").shape == (4, 32)
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("hush", {}, r"unknown embedder 'hush'; did you mean 'hash'\? \(available: hash, onnx, openai, st\)"),
+        ("hush", {}, r"unknown embedder 'hush'; did you mean 'hash'\? \(available: hash, onnx, openai, openvino, st\)"),
         ("HASH", {}, r"unknown embedder 'HASH'"),
         ("hash:256", {}, r"embedder 'hash' takes no argument, got 'hash:256'"),
         ("st", {}, r"embedder 'st' needs an argument: st:NAME"),
@@ -269,31 +277,3 @@ def test_accepted_rows_are_unit_and_keep_their_direction(vectors: np.ndarray) ->
     assert unit.flags.c_contiguous
     expected = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert np.abs(unit - expected).max() < 1e-6
-
-
-# --- hash ------------------------------------------------------------------------------------------------------------------------------
-
-
-def test_hash_vectors_stay_as_they_are_in_every_process_and_release() -> None:
-    vectors = create_embedder("hash", {"dimension": 64}).encode(["연차 휴가", "paid leave", ""], "query")
-    counts = np.rint(vectors / np.abs(vectors).min(axis=1, where=vectors != 0, initial=1, keepdims=True)).astype(np.int8)
-    assert hashlib.sha256(counts.tobytes()).hexdigest()[:16] == "21731a923e21ac4b"
-
-
-def test_hash_knows_words_but_no_meaning() -> None:
-    question, same_words, same_meaning = create_embedder("hash").encode(
-        ["연차는 며칠인가요?", "연차는 휴가입니다", "쉬는 날이 얼마나 되죠?"], "query"
-    )
-    assert question @ same_words > 0.3 > question @ same_meaning
-
-
-def test_hash_features_that_cancel_out_still_give_a_vector() -> None:
-    embedder = create_embedder("hash", {"dimension": 8})
-    vectors = embedder.encode([f"{number} {other}" for number in range(40) for other in range(40)], "query")
-    assert np.isfinite(vectors).all()
-    assert (vectors[:, 1:] == 0).all(axis=1).any()  # some did
-
-
-def test_hash_takes_broken_text_and_tells_its_dimension() -> None:
-    assert create_embedder("hash").encode(["\ud800", "\0", "\u200d"], "query").shape == (3, 256)
-    assert create_embedder("hash").fingerprint != create_embedder("hash", {"dimension": 64}).fingerprint

@@ -1,4 +1,4 @@
-"""Turn texts into unit vectors: `hash` (control), `st:MODEL` (sentence-transformers), `onnx:MODEL`, `openai:MODEL` (any server)."""
+"""Turn texts into unit vectors: `hash` (control), `st:MODEL` (sentence-transformers), `openvino:`, `onnx:`, `openai:MODEL` (any server)."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ class HashEmbedder:
 EMBEDDERS: dict[str, Callable[..., Embedder] | str] = {
     "hash": HashEmbedder,
     "st": "workbench.embedding_st:SentenceTransformersEmbedder",
+    "openvino": "workbench.embedding_openvino:OpenVinoEmbedder",
     "onnx": "workbench.embedding_onnx:OnnxEmbedder",
     "openai": "workbench.embedding_openai:OpenAIEmbedder",
 }

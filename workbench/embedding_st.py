@@ -6,13 +6,17 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench import models, registry
 from workbench.datatypes import Role, WorkbenchError
 from workbench.embedding import check_options, unit_vectors
+from workbench.models import LocalModel
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 DTYPES = ("auto", "float32", "bfloat16")
 BUCKET = 16  # every text is padded to a multiple of this, whatever it is batched with: results are then equal bit for bit
@@ -24,7 +28,7 @@ class SentenceTransformersEmbedder:
     """Run a sentence-transformers model on texts; the prefix of the role goes before each.
 
     `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (faster, cosine to float32 above 0.9999;
-    benchmarks/embedding_dtype.py measures both) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is
+    benchmarks/embedding_speed.py measures both) and float32 elsewhere; set float32 to compare numbers between machines. Nothing heavy is
     loaded before the first text must be encoded. The model cuts texts longer than its `max_length` tokens; `lengths` tells. Vectors are
     equal bit for bit in any batch on a processor; a GPU, which is taken where torch finds one, may differ in the last digits.
     """
@@ -43,8 +47,7 @@ class SentenceTransformersEmbedder:
             raise registry.unknown("embedder.dtype", str(dtype), DTYPES)
         check_options(batch_size, query_prefix=query_prefix, passage_prefix=passage_prefix)
         self.model = models.resolve(argument, allow_download=allow_download)
-        if not any(self.model.path.glob("**/*.safetensors")):
-            raise WorkbenchError(f"the model {self.model.name!r} has no .safetensors weights; its graph runs as onnx:{argument}")
+        check_weights(self.model, argument)
         self.batch_size = batch_size
         self.dtype = native_dtype() if dtype == "auto" else dtype
         given = {"query": query_prefix, "passage": passage_prefix}
@@ -116,22 +119,32 @@ class SentenceTransformersEmbedder:
         return tokenizer
 
     @functools.cached_property
-    def _loaded(self) -> Any:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils.logging import disable_progress_bar
+    def _loaded(self) -> SentenceTransformer:
+        return load(self.model, self.dtype)
 
-        disable_progress_bar()
-        try:
-            model = SentenceTransformer(
-                str(self.model.path), local_files_only=True, trust_remote_code=False, model_kwargs={"dtype": getattr(torch, self.dtype)}
-            )
-        except (OSError, ValueError) as error:
-            raise WorkbenchError(f"the model {self.model.name!r} cannot be loaded: {error}") from None
-        if self.model.max_length:
-            model.max_seq_length = self.model.max_length
-        return model.train(False)
+
+def check_weights(model: LocalModel, argument: str) -> None:
+    """Raise WorkbenchError for a model that has no safetensors."""
+    if not any(model.path.glob("**/*.safetensors")):
+        raise WorkbenchError(f"the model {model.name!r} has no .safetensors weights; its graph runs as onnx:{argument}")
+
+
+def load(model: LocalModel, dtype: str) -> SentenceTransformer:
+    """Load a model to compute in "float32" or "bfloat16", reading as many tokens as it states."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    options = {"local_files_only": True, "trust_remote_code": False, "model_kwargs": {"dtype": getattr(torch, dtype)}}
+    try:
+        loaded = SentenceTransformer(str(model.path), **options)
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"the model {model.name!r} cannot be loaded: {error}") from None
+    if model.max_length:
+        loaded.max_seq_length = model.max_length
+    return loaded.train(False)
 
 
 def _pad(tensor: Any, width: int, tokenizer: Any, name: str) -> Any:

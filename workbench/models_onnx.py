@@ -166,14 +166,11 @@ class Graph:
         self._errors += (state.NotImplemented, state.RuntimeException, state.NoSuchFile)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
-        if threads := os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip():  # a list is for nested loops
-            if not threads.isascii() or not threads.isdigit() or not int(threads):
-                raise WorkbenchError(f"OMP_NUM_THREADS is {threads!r}; it must be a whole number of at least 1")
-            options.intra_op_num_threads = int(threads)
+        options.intra_op_num_threads = threads()
         try:
             self._session: InferenceSession = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except self._errors as error:
-            raise WorkbenchError(f"onnxruntime cannot load {path}: {_first_line(error)}") from None
+            raise WorkbenchError(f"onnxruntime cannot load {path}: {first_line(error)}") from None
         self._inputs = [item.name for item in self._session.get_inputs()]
         if unknown := sorted(set(self._inputs) - INPUTS.keys()):
             raise WorkbenchError(f"model {name} asks for the input {unknown[0]}; known are {', '.join(INPUTS)}")
@@ -185,8 +182,17 @@ class Graph:
         try:
             return self._session.run([output], feed)[0][0]
         except self._errors as error:
-            raise WorkbenchError(f"model {self.name} failed on a text of {len(encoding.ids)} tokens: {_first_line(error)}") from None
+            raise WorkbenchError(f"model {self.name} failed on a text of {len(encoding.ids)} tokens: {first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def threads() -> int:
+    """Return OMP_NUM_THREADS, 0 where it is not set."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list is for nested loops
+    if wanted and (not wanted.isascii() or not wanted.isdigit() or not int(wanted)):
+        raise WorkbenchError(f"OMP_NUM_THREADS is {wanted!r}; it must be a whole number of at least 1")
+    return int(wanted or 0)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says, else the name of its error."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

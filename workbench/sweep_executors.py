@@ -21,7 +21,7 @@ KERNELS = ("auto", "warm", "fresh")
 PRELOADED = (  # what a run imports whose every value is cached
     *("workbench.experiment", "workbench.report_plots", "workbench.report_markdown", "workbench.widgets", "IPython.display"),
     *("workbench.report_diagnosis", "workbench.report_power", "workbench.report_winner"),
-    *("workbench.embedding_st", "workbench.text_refusal"),
+    *("workbench.embedding_st", "workbench.embedding_openvino", "workbench.text_refusal"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.optimize", "scipy.special"),
     *("Stemmer", "semantic_text_splitter", "sacrebleu", "tokenizers"),
 )

@@ -119,7 +119,7 @@ def test_an_error_of_the_bootstrap_is_one_line(run: Run, monkeypatch: pytest.Mon
     assert set(cli.STARTS) == set(bootstrap.COMMANDS)
 
 
-ADDED = ("compare", "gate", "power", "judge", "explain")
+ADDED = ("bench", "compare", "gate", "power", "judge", "explain")
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -198,20 +198,20 @@ def test_a_graph_is_stored_once_with_the_sha256_of_every_file(own_store: Path) -
     assert len(built) == 1
     assert first.parent.name.startswith("owner--name-")
     manifest = graphs(own_store)[first.parent.name]
-    assert {name: storage.sha256_file(first.parent / name) for name in ("graph.xml", "graph.bin")} == {
+    assert {name: storage.sha256_file(first.parent / name) for name in ("openvino_model.xml", "openvino_model.bin")} == {
         name: file["sha256"] for name, file in manifest["files"].items()
     }
     assert models_openvino.stored_graph("owner/name", {"once": 2}, make) != first
     assert len(built) == 2
 
 
-@pytest.mark.parametrize("damage", ["graph.bin", "graph.xml", "manifest.json", "missing", "fingerprint"])
+@pytest.mark.parametrize("damage", ["openvino_model.bin", "openvino_model.xml", "manifest.json", "missing", "fingerprint"])
 def test_a_damaged_graph_is_made_again(damage: str, own_store: Path) -> None:
     identity = {"damage": damage}
     path = models_openvino.stored_graph("name", identity, lambda: some_graph(1))
-    weights = (path.parent / "graph.bin").read_bytes()
+    weights = (path.parent / "openvino_model.bin").read_bytes()
     if damage == "missing":
-        (path.parent / "graph.bin").unlink()
+        (path.parent / "openvino_model.bin").unlink()
     elif damage == "fingerprint":  # a whole other graph, with files that fit
         other = models_openvino.stored_graph("name", {"damage": "none"}, lambda: some_graph(2))
         shutil.rmtree(path.parent)
@@ -223,7 +223,7 @@ def test_a_damaged_graph_is_made_again(damage: str, own_store: Path) -> None:
     built = []
     assert models_openvino.stored_graph("name", identity, lambda: built.append(1) or some_graph(1)) == path
     assert built == [1]
-    assert (path.parent / "graph.bin").read_bytes() == weights
+    assert (path.parent / "openvino_model.bin").read_bytes() == weights
     assert models_openvino.stored_graph("name", identity, lambda: pytest.fail("it is whole again")) == path
 
 

@@ -120,7 +120,7 @@ def test_it_streams_has_no_window_and_forgets_nothing() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("extractiv", {}, r"unknown generator 'extractiv'; did you mean 'extractive'\? \(available: extractive, hf, openai\)"),
+        ("extractiv", {}, r"unknown generator 'extractiv'; did you mean 'extractive'\? \(available: extractive, hf, openai, openvino\)"),
         ("extractive:x", {}, "generator 'extractive' takes no argument"),
         ("extractive", {"k": 1}, "generator 'extractive' has no options, got 'k'"),
         ("hf", {}, "generator 'hf' needs an argument: hf:NAME"),
@@ -129,7 +129,7 @@ def test_it_streams_has_no_window_and_forgets_nothing() -> None:
     ],
 )
 def test_generators_that_cannot_be_built(spec: str, options: dict[str, Any], message: str) -> None:
-    assert sorted(GENERATORS) == ["extractive", "hf", "openai"]
+    assert sorted(GENERATORS) == ["extractive", "hf", "openai", "openvino"]
     with pytest.raises(WorkbenchError, match=message):
         create_generator(spec, options)
 

@@ -1,4 +1,4 @@
-"""Turn conversations into completions: `extractive` (control), `hf:MODEL` (transformers), `openai:MODEL` (any compatible server)."""
+"""Turn conversations into completions: `extractive` (control), `hf:MODEL` (transformers), `openvino:MODEL`, `openai:MODEL` (any server)."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ GENERATORS: dict[str, Callable[..., Generator] | str] = {
     "extractive": ExtractiveGenerator,
     "hf": "workbench.generation_hf:HFGenerator",
     "openai": "workbench.generation_openai:OpenAIGenerator",
+    "openvino": "workbench.generation_openvino:OpenVINOGenerator",
 }
 
 

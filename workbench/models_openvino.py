@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import openvino
 
 FOLDER = ".openvino"  # in the store
-GRAPH, WEIGHTS = "graph.xml", "graph.bin"
+GRAPH, WEIGHTS = "openvino_model.xml", "openvino_model.bin"  # what openvino-genai looks for
 SAMPLES = Path(__file__).resolve().parent / "demo"
 SAMPLE_LENGTHS = (50, 200, 600, 1500)  # characters, in turns: from questions to chunks
 WAITING = 2  # texts for each core: one is computed while another one waits
@@ -94,9 +94,8 @@ def _intact(folder: Path, key: str) -> bool:
         return False
     if not isinstance(manifest, dict) or manifest.pop("checksum", None) != storage.fingerprint(manifest) or manifest["key"] != key:
         return False
-    return all(
-        (folder / name).is_file() and storage.sha256_file(folder / name) == file["sha256"] for name, file in manifest["files"].items()
-    )
+    files = [(folder / name, manifest["files"].get(name, {}).get("sha256")) for name in (GRAPH, WEIGHTS)]
+    return all(file.is_file() and storage.sha256_file(file) == expected for file, expected in files)
 
 
 def convert(module: Any, example: Mapping[str, Any]) -> openvino.Model:

@@ -28,7 +28,7 @@ RANKS = (1, 3, 5, 10)
 FORMAT = 3  # of result files
 FAILURES = 3  # questions shown in full
 PACKAGES = ("rag-workbench", "numpy", "tokenizers", "semantic-text-splitter", "PyStemmer", "kiwipiepy", "faiss-cpu")
-MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch", "sacrebleu", "openai")
+MODEL_PACKAGES = ("sentence-transformers", "transformers", "torch", "openvino", "openvino-genai", "sacrebleu", "openai")
 
 
 @dataclass(frozen=True)

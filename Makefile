@@ -12,7 +12,7 @@ endif
 help:
 	@echo "make demo        compare chunk sizes on the demo documents (ARGS=--fresh starts over)"
 	@echo "make test        run the tests"
-	@echo "make test-slow   run the tests of sweeps under fire in full size: an hour or so"
+	@echo "make test-slow   run the tests of sweeps under fire in full size: a quarter of an hour or so"
 	@echo "make lab         open the notebooks in JupyterLab, on this machine only"
 	@echo "make browser     install Chromium and a Korean font for the tests of the interfaces, on Debian and Ubuntu"
 	@echo "make clean       remove .venv and what tools left behind; outputs/ is kept"

@@ -92,6 +92,7 @@ def ways(model: str) -> Iterator[tuple[str, str, dict[str, str], Callable[[Seque
     """Give name, spec, options and function of each way to embed, each loaded."""
     baseline = create_embedder(f"st:{model}", {"dtype": "float32"})
     loaded = embedding_st.load(baseline.model, "float32")
+    loaded.encode(["x"])
     yield BASELINE, "", {}, lambda texts, role: loaded.encode([baseline.prefixes[role] + text for text in texts])
     found = {name: (f"{part}:{model}", options) for name, (part, options) in WAYS.items()}
     if model == MODELS["english"] and models.stored(ONNX):

@@ -82,6 +82,7 @@ def one_by_one(conversations: Sequence[Conversation], tokens: int, dtype: str) -
     path = models.resolve(MODEL).path
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    model.generate(**tokenizer("Hello", return_tensors="pt"), max_new_tokens=1)
     answers, loaded, busy = [], time.perf_counter(), time.process_time()
     for conversation in conversations:
         messages = [{"role": message.role, "content": message.content} for message in conversation.messages]

@@ -16,6 +16,7 @@ from tiny_generator import END, TINY_WINDOW, save_tiny_generator
 
 from workbench import models, models_trained, storage
 from workbench.datatypes import Conversation, WorkbenchError
+from workbench.embedding_st import native_dtype
 from workbench.generation import STOPPED, create_generator
 from workbench.models_openvino_generator import stored_decoder
 
@@ -229,10 +230,18 @@ def test_the_graph_is_made_once_and_nothing_is_sent(tiny: Path) -> None:
 
 def test_the_fingerprint_holds_what_decides_the_text(tiny: Path) -> None:
     hf, generator = both(tiny)
-    assert generator.fingerprint == hf.fingerprint | {"name": f"openvino:{tiny}", "version": 1}
+    added = {"name", "version", "graph", "packages"}
+    assert {name: value for name, value in generator.fingerprint.items() if name not in added} == {
+        name: value for name, value in hf.fingerprint.items() if name not in added
+    }
+    assert generator.fingerprint["packages"].keys() == {"openvino", "openvino-genai"}
     assert both(tiny, batch_tokens=99)[1].fingerprint == generator.fingerprint
-    for options in ({"max_new_tokens": 9}, {"dtype": "bfloat16"}):
-        assert both(tiny, **options)[1].fingerprint != generator.fingerprint
+    assert both(tiny, max_new_tokens=9)[1].fingerprint != generator.fingerprint
+    if native_dtype() == "bfloat16":
+        assert both(tiny, dtype="bfloat16")[1].fingerprint != generator.fingerprint
+    else:
+        with pytest.raises(WorkbenchError, match="needs a processor that computes in it"):
+            both(tiny, dtype="bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -259,15 +268,31 @@ def test_models_that_cannot_be_run_say_why(tiny: Path, tmp_path: Path, changes: 
         create_generator(f"openvino:{folder}", PLAIN).generate([long(9)])
 
 
+def test_a_model_without_an_end_writes_on(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    for file in (folder / name for name in ("config.json", "generation_config.json", "tokenizer_config.json")):
+        if file.is_file():
+            stated = json.loads(file.read_text(encoding="utf-8"))
+            file.write_text(
+                json.dumps({name: value for name, value in stated.items() if not name.startswith("eos_token")}), encoding="utf-8"
+            )
+    hf, generator = both(folder, max_new_tokens=6)
+    assert not generator._ends
+    assert told(generator.generate([long(20)])) == told(hf.generate([long(20)]))
+
+
 def test_options_of_others_are_refused(tiny: Path) -> None:
     for option in ("temperature", "seed", "device"):
         with pytest.raises(WorkbenchError, match=f"unknown option of generator 'openvino': '{option}'"):
             create_generator(f"openvino:{tiny}", {option: 1})
 
 
-def test_a_stored_model_answers_alike_in_any_company() -> None:
+def test_a_stored_model_answers_alike_in_any_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not models.stored(SMOLLM):
         pytest.skip(f"the model is not here; fetch it with: workbench models pull {SMOLLM}")
+    model = models.resolve(SMOLLM).path
+    (tmp_path / model.name).symlink_to(model, target_is_directory=True)
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path))  # its graph is not left in the user's store
     hf, generator = both(SMOLLM, max_new_tokens=12)
     questions = ["What is the capital of France?", "Name three rivers.", "How many days has a week?"]
     conversations = [Conversation(asked(question, system="Answer in one short sentence.").messages, shared=1) for question in questions]

@@ -1,6 +1,5 @@
 """Stored indexes: faiss reads a file only after its checksum was found right; what is damaged is built again (VX5)."""
 
-import math
 import os
 import stat
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 
 from workbench import experiment, index_store
+from workbench.cache import Cache
 from workbench.datatypes import WorkbenchError
 from workbench.index import INDEXES, create_index
-from workbench.index_store import INDEX_FOLDER, checksum, clear, stored_index
+from workbench.index_store import checksum, index_folder, stored_index
 from workbench.registry import resolve
 from workbench.settings import Settings
 from workbench.storage import cache_file
@@ -104,7 +104,7 @@ def test_vx5_every_kind_of_damage_is_noticed_before_faiss_reads(tmp_path: Path, 
 
 def test_a_run_keeps_its_index_beside_the_cache_and_counts_a_damaged_one(own_cache: Path) -> None:
     settings = Settings(dataset="demo-en", limit=3, tokenizer="simple", embedder="hash", index="ivf_sq")
-    folder = cache_file().parent / INDEX_FOLDER
+    folder = index_folder(cache_file())
     experiment.run(settings, cached=False)
     assert not folder.exists()
     first = experiment.run(settings)
@@ -138,18 +138,26 @@ def test_what_cannot_be_written_or_built_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "indexes").glob("*"))
 
 
-def test_clear_removes_all_or_the_old_ones(tmp_path: Path) -> None:
+def test_clear_removes_all_or_the_old_ones_and_what_nobody_finishes(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.sqlite")
+    folder = index_folder(cache.path)
     for m in (10, 20, 30):
-        build(tmp_path, m=m)
-    (tmp_path / "cache.sqlite").write_bytes(b"not ours")
-    old = next(tmp_path.glob("*.faiss"))
-    os.utime(old, (1, 1))
-    clear(tmp_path, 2)
-    assert len(list(tmp_path.glob("*.faiss"))) == 2
+        build(folder, m=m)
+    old = next(folder.glob("*.faiss"))
+    (killed, begun) = (folder / f".{name}.faiss.0000.tmp" for name in "ab")
+    for file in (old, killed, begun):
+        file.touch()
+    for file in (old, killed):
+        os.utime(file, (1, 1))
+    assert [(row["kind"], row["rows"]) for row in cache.stats()] == [("indexes", 3)]
+    cache.prune(1)
+    assert len(list(folder.glob("*.faiss"))) == 2
     assert not old.exists()
-    clear(tmp_path, math.inf)
-    assert [path.name for path in tmp_path.iterdir()] == ["cache.sqlite"]
-    clear(tmp_path / "absent", math.inf)
+    assert not killed.exists()
+    cache.clear()
+    assert list(folder.iterdir()) == [begun]  # another process may be writing it
+    assert cache.stats() == []
+    Cache(tmp_path / "absent.sqlite").clear()
 
 
 def test_the_checksum_is_that_of_the_bytes_in_whatever_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

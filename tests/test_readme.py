@@ -195,8 +195,10 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     ):
         storage.write_text(tmp_path / path, json.dumps(record) + "\n")
     storage.write_text(tmp_path / "beir/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t1\n")
-    for name, architecture in (("st", "BertModel"), ("hf", "LlamaForCausalLM")):
-        storage.write_text(tmp_path / name / "config.json", json.dumps({"architectures": [architecture]}))
+    sizes = dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"), 2)
+    decoder = {"model_type": "llama", "hidden_act": "silu", "rms_norm_eps": 1e-5, "max_position_embeddings": 64, **sizes}
+    for name, architecture, stated in (("st", "BertModel", {}), ("hf", "LlamaForCausalLM", decoder)):
+        storage.write_text(tmp_path / name / "config.json", json.dumps({"architectures": [architecture], **stated}))
         save_file({"weight": np.zeros((2, 2), np.float32)}, tmp_path / name / "model.safetensors")
     (tmp_path / "st/model.onnx").write_bytes(made_onnx.embedder_graph())
     template = storage.write_text(tmp_path / "prompt.md", example("---\n"))
@@ -215,6 +217,7 @@ def test_d4_every_documented_spec_builds_a_part_that_works(
     chunks = [Chunk(Span("d", start, end), TEXT[start:end]) for start, end in ((0, 29), (30, len(TEXT)))]
     passages = (Passage(Span("d", 0, len(TEXT)), TEXT),)
     name = spec.partition(":")[0]
+    sources["openvino"] = sources["hf" if kind == "generator" else "st"]
     filled = f"{name}:{sources[name]}" if name in sources else spec
     if kind == "chunker":
         found = create_chunker(spec, SimpleTokenizer(), 4, 0).chunk(Document("d", TEXT))

@@ -108,6 +108,16 @@ print(outcome.executed, len(outcome.failed), spent["_execute"] - spent["run"], s
 """
 
 
+def test_a_driver_killed_before_its_commit_loses_nothing(small_project: Path) -> None:
+    path = write_spec(small_project, {"notebook": "small", "engine": "direct", "grid": {"top_k": list(range(1, 9))}})
+    killed = "import os, sys; from pathlib import Path; from workbench import ledger, sweep; ledger.Ledger.ok_many = lambda *_: os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", f"{killed}; sweep.run_sweep(Path(sys.argv[1]))", str(path)]).returncode == 9
+    kept = len(list((small_project / "outputs/tiny/runs").glob("*/result.json")))
+    assert kept
+    outcome = sweep.run_sweep(path)
+    assert (outcome.skipped, outcome.executed, outcome.failed) == (kept, 8 - kept, [])
+
+
 @pytest.mark.full_size
 def test_many_points_cost_little_each_and_memory_stays_flat(small_project: Path, full: bool) -> None:
     """What a sweep adds to the evaluation of its points: seconds are printed, memory until the report must not grow with the points."""

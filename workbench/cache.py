@@ -23,11 +23,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from workbench import cache_claims, cache_vectors, index_store
+from workbench import cache_claims, cache_vectors
 from workbench.cache_claims import claimed
 from workbench.cache_vectors import BLOCK, vector_folder
 from workbench.datatypes import Embedder, Role, WorkbenchError
-from workbench.index_store import INDEX_FOLDER
 from workbench.storage import canonical_json, fingerprint
 from workbench.storage_process import own_identity
 
@@ -187,27 +186,23 @@ class Cache:
                 self._attempt(lambda connection: cache_claims.drop(connection, self.owner))
 
     def stats(self) -> list[dict[str, Any]]:
-        """Return rows and bytes by kind and part, and those of the files of vectors."""
+        """Return rows and bytes by kind and part, and those of the files of vectors and indexes."""
         columns = "kind, part, COUNT(*), SUM(LENGTH(value)), MIN(created), MAX(created)"
         query = f"SELECT {columns} FROM entries GROUP BY kind, part ORDER BY kind, part"  # noqa: S608
         names = ("kind", "part", "rows", "bytes", "oldest", "newest")
         rows = self._attempt(lambda connection: connection.execute(query).fetchall())
-        return [*(dict(zip(names, row, strict=True)) for row in rows), *cache_vectors.file_stats(vector_folder(self.path))]
+        return [*(dict(zip(names, row, strict=True)) for row in rows), *cache_vectors.file_stats(self.path)]
 
     def prune(self, older_than_days: float) -> int:
         """Remove rows, files of vectors and stored indexes older than so many days; return how many rows."""
         before = time.time() - older_than_days * 86400
-        self._remove_files(before)
+        cache_vectors.remove_files(self.path, before)
         return self._remove("created < ?", before)
 
     def clear(self) -> int:
         """Remove every row, file of vectors and stored index; return how many rows."""
-        self._remove_files(math.inf)
+        cache_vectors.remove_files(self.path, math.inf)
         return self._remove("?", 1)
-
-    def _remove_files(self, before: float) -> None:
-        cache_vectors.remove_files(vector_folder(self.path), before)
-        index_store.clear(self.path.parent / INDEX_FOLDER, before)
 
     def _remove(self, condition: str, value: float) -> int:
         def delete(connection: sqlite3.Connection) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.datatypes import Role, WorkbenchError
-from workbench.storage import atomic_path, read_json, sha256_file, write_json
+from workbench.index_store import SUFFIX, index_folder
+from workbench.storage import atomic_path, files_stats, read_json, remove_older, sha256_file, write_json
 
 if TYPE_CHECKING:
     from workbench.cache import CacheCounts
 
 IN_MEMORY = 32_768  # texts; the vectors of more are mapped
 BLOCK = 8_192  # texts that are looked up, or encoded, and written at a time
-DAY = 86_400  # seconds that an unfinished file of a killed process is left alone, for it may be another's
 
 
 def vector_folder(cache: Path) -> Path:
@@ -67,10 +67,10 @@ def _whole(file: Path) -> bool:
 
 
 def _write(file: Path, rows: int, blocks: Iterator[np.ndarray]) -> None:
-    """Write blocks of vectors as one array, then its checksum; plain writes, since mapped pages would count as memory of this process."""
+    """Write blocks of vectors as one array, and its checksum; plain writes, since mapped pages would count as memory of this process."""
     folder = file.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove(folder.glob(".*.tmp"), time.time() - DAY)
+    remove_older(folder.glob(".*.tmp"), math.inf)
     digest = hashlib.sha256()
     with atomic_path(file) as temporary:
         temporary.chmod(0o600)
@@ -89,7 +89,7 @@ def _write(file: Path, rows: int, blocks: Iterator[np.ndarray]) -> None:
                 data = np.ascontiguousarray(block, "<f4").tobytes()
                 output.write(data)
                 digest.update(data)
-    write_json(file.with_suffix(".json"), {"sha256": digest.hexdigest()})
+        write_json(file.with_suffix(".json"), {"sha256": digest.hexdigest()})  # before the array is in place: no moment without it
 
 
 def _header(rows: int, dimension: int) -> bytes:
@@ -98,22 +98,12 @@ def _header(rows: int, dimension: int) -> bytes:
     return buffer.getvalue()
 
 
-def file_stats(folder: Path) -> list[dict[str, Any]]:
-    """Return the number of files and their bytes as `Cache.stats` does; nothing where there is none."""
-    found = [file.stat() for file in folder.glob("*.npy")]
-    if not found:
-        return []
-    changed = [status.st_mtime for status in found]
-    size = sum(status.st_size for status in found)
-    return [{"kind": "vectors", "part": "files", "rows": len(found), "bytes": size, "oldest": min(changed), "newest": max(changed)}]
+def file_stats(cache: Path) -> list[dict[str, Any]]:
+    """Return how many files with vectors and stored indexes there are, and their bytes, as `Cache.stats` does; nothing for none."""
+    return [*files_stats("vectors", vector_folder(cache).glob("*.npy")), *files_stats("indexes", index_folder(cache).glob(f"*{SUFFIX}"))]
 
 
-def remove_files(folder: Path, before: float) -> None:
-    """Remove the files written before a time, unfinished ones too."""
-    _remove(folder.glob("*"), before)
-
-
-def _remove(files: Iterator[Path], before: float) -> None:
-    for file in files:
-        if file.stat().st_mtime < before:
-            file.unlink(missing_ok=True)
+def remove_files(cache: Path, before: float) -> None:
+    """Remove the files with vectors and the stored indexes that were written before a time."""
+    for folder in (vector_folder(cache), index_folder(cache)):
+        remove_older(folder.glob("*"), before)

@@ -30,7 +30,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0, help="Begin nothing new after so many seconds.")] = 120,
     as_json: JsonOutput = False,
 ) -> None:
-    """Measure this machine: cores, embedders, generators, indexes, kernels; with a sweep, tell what that will cost here.
+    """Measure this machine and what a sweep costs here.
 
     Everything runs in processes of its own, after a warm-up, and no value comes from the cache; models that are not in the store are named
     with the command that fetches them. With a sweep, only what its points have still to compute is measured.

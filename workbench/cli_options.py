@@ -21,12 +21,12 @@ ChunkSize = Annotated[int | None, typer.Option(help="Tokens of the measuring tok
 ChunkOverlap = Annotated[int | None, typer.Option(help="Tokens that neighbours share.")]
 Header = Annotated[str | None, typer.Option(help="What is indexed in front of each chunk: auto, title, none.")]
 Tokenizer = Annotated[str | None, typer.Option(help="Measuring tokenizer: a model's name or 'simple'.")]
-Embedder = Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, onnx:MODEL, openai:MODEL")]
+Embedder = Annotated[str | None, typer.Option(help="auto, hash, st:MODEL, openvino:MODEL, onnx:MODEL, openai:MODEL")]
 Retriever = Annotated[str | None, typer.Option(help="dense, bm25, bm25:english, bm25:hangul-bigram, bm25:kiwi, bm25:word, hybrid, random")]
-Index = Annotated[str | None, typer.Option(help="exact, flat, hnsw")]
+Index = Annotated[str | None, typer.Option(help="exact, flat, hnsw, hnsw_sq, ivf_sq")]
 TopK = Annotated[int | None, typer.Option(help="Hits of the fixed-k metrics.")]
 Filter = Annotated[str | None, typer.Option(help="Metadata that hits must share with the question: title, or title:VALUE.")]
-Generator = Annotated[str | None, typer.Option(help="none, auto, extractive, hf:MODEL, openai:MODEL")]
+Generator = Annotated[str | None, typer.Option(help="none, auto, extractive, hf:MODEL, openvino:MODEL, openai:MODEL")]
 Reranker = Annotated[str | None, typer.Option(help="none, cross-encoder:MODEL")]
 Prompt = Annotated[
     str | None,

@@ -82,7 +82,11 @@ class OpenVinoEmbedder:
         """Tell all but the weights that decides the graph; bfloat16 runs that of float32."""
         quantised = self._precision == "int8"
         packages = models_openvino.versions(PACKAGES["int8" if quantised else "float32"])
-        return {"version": RECIPE, "packages": packages, "samples": storage.fingerprint(self._samples()) if quantised else None}
+        return {
+            "version": RECIPE,
+            "packages": packages,
+            "samples": storage.fingerprint([self.model.max_length, *self._samples()]) if quantised else None,
+        }
 
     def _samples(self) -> list[str]:
         """Return what int8 is calibrated on: texts in the languages that the model knows, with the prefixes of both roles in turns."""

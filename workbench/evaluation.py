@@ -220,7 +220,7 @@ def ann_recall(retriever: Any, examples: Sequence[Example], k: int) -> np.ndarra
     """Return for each question the share of the k hits by exact search that an approximate index finds (VX11): (questions,).
 
     NaN where exact search has no hits; None where the retriever has no approximate index. It is asked for k hits, before any reranking;
-    a deeper search, which a large budget makes, misses no more.
+    a deeper search, which a large budget makes, may miss more of its last hits.
     """
     dense = dense_part(retriever)
     if dense is None or not getattr(dense.index, "approximate", False):

@@ -28,7 +28,7 @@ class Agent:
         if keys := question_keys(settings.filter):
             raise WorkbenchError(f"a question asked here has no metadata to filter by; give the value: --filter {keys[0]}:VALUE")
         if settings.generator == NONE:
-            raise WorkbenchError("ask needs a generator: --generator extractive, hf:MODEL or openai:MODEL")
+            raise WorkbenchError("ask needs a generator: --generator extractive, hf:MODEL, openvino:MODEL or openai:MODEL")
         self._cache = Cache(cache_file()) if cached else None
         with self._opened():
             self.prepared = prepare_documents(settings, allow_download, self._cache)

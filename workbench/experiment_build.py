@@ -20,7 +20,7 @@ from workbench.evaluation import rank_cutoffs
 from workbench.experiment_data import NONE, Prepared
 from workbench.generation import GENERATORS, create_generator
 from workbench.index import INDEXES
-from workbench.index_store import INDEX_FOLDER
+from workbench.index_store import index_folder
 from workbench.judging import JUDGES, Judge, check_judge, create_judge
 from workbench.judging_labels import check_questions, read_labels
 from workbench.pipeline import Pipeline
@@ -199,7 +199,7 @@ def build_retrieval(settings: Settings, prepared: Prepared, models: Models) -> P
         embedder=embedder,
         index=settings.index,
         index_options=options.get("index", {}),
-        index_folder=models.cache.path.parent / INDEX_FOLDER if models.cache else None,
+        index_folder=index_folder(models.cache.path) if models.cache else None,
         filter=settings.filter,
         seed=settings.seed,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 
 from workbench import models_onnx, models_openvino, registry, storage
 from workbench.datatypes import Completion, Conversation, WorkbenchError
+from workbench.embedding_st import native_dtype
 from workbench.generation import STOPPED, never
 from workbench.generation_hf import HFGenerator, _Row
-from workbench.models_openvino_generator import check_decoder, stored_decoder
+from workbench.models_openvino_generator import VERSION, check_decoder, stored_decoder
 
 PRECISIONS = {"bfloat16": "bf16", "float32": "f32"}
 BLOCK = 32  # tokens of keys and values that are kept, shared and dropped together
@@ -36,13 +38,15 @@ class _Request:
 class OpenVINOGenerator(HFGenerator):
     """Run a causal language model of the store or a folder on conversations with OpenVINO, always taking the likeliest token.
 
-    Prompts, ends of answers, token counts and errors are those of `hf:`; the model becomes an OpenVINO graph at the first use, an adapter
-    merged into it, and is kept in the store. `batch_tokens` bounds the tokens whose keys and values are held, of the prompts in work and of
-    what was read before: a prompt that begins as another did is read from where they differ, in blocks of 32 tokens.
+    Prompts, ends of answers and token counts are those of `hf:`; the model becomes an OpenVINO graph at the first use, an adapter merged
+    into it, and is kept in the store. `batch_tokens` bounds the tokens whose keys and values are held (never fewer than the model's
+    window), of the prompts in work and of what was read before: a prompt that begins as another did is read from where they differ, in
+    blocks of 32 tokens.
 
-    `dtype` is the arithmetic, also of keys and values ("auto": bfloat16 where the processor has it). What else is in work decides how
-    many tokens are computed together, and so the last bits of the logits: near a tie, an answer can differ from the one alone, as between
-    this and `hf:`. Conversations of one step share its time equally. Threads may ask at the same time: their prompts share steps.
+    `dtype` is the arithmetic, also of keys and values ("auto": bfloat16 where the processor has it). What else is in work, and the number
+    of cores, decide how much is computed together, and so the last bits of the logits: near a tie, an answer can differ from the one
+    alone, as between this and `hf:`. Conversations of one step share its time equally. Threads may ask at the same time: their prompts
+    share steps.
     """
 
     def __init__(
@@ -57,13 +61,16 @@ class OpenVINOGenerator(HFGenerator):
         for package in ("openvino", "openvino_genai"):
             registry.require(package, "fast", f"generator 'openvino:{argument}'")
         super().__init__(argument, allow_download, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, device="cpu", dtype=dtype)
+        if self.dtype == "bfloat16" and native_dtype() != "bfloat16":
+            raise WorkbenchError("generator.dtype 'bfloat16' needs a processor that computes in it; this one has 'float32'")
         check_decoder(self.model)
         self._numbers = itertools.count()
         self._loading, self._lock = threading.Lock(), threading.Lock()  # one model, one step at a time
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:
-        return {**super().fingerprint, "name": f"openvino:{self.model.name}", "version": 1}
+        packages = models_openvino.versions(("openvino", "openvino-genai"))
+        return {**super().fingerprint, "name": f"openvino:{self.model.name}", "version": 1, "graph": VERSION, "packages": packages}
 
     def generate(self, conversations: Sequence[Conversation], done: Callable[[int, Completion], None] | None = None) -> list[Completion]:
         """Return a completion for each conversation, an error for one that is too long or that the chat template refuses.
@@ -110,13 +117,14 @@ class OpenVINOGenerator(HFGenerator):
         neighbours. The time of a step is shared by the requests that have begun to write; while none has, it is that of the first.
         """
         waiting, running = sorted(requests, key=lambda request: request.row.prompt, reverse=True), []
-        self._loaded  # noqa: B018 - loading takes none of their time
+        if requests:
+            self._loaded  # noqa: B018 - loading takes none of their time
         try:
             while (waiting or running) and not stop():
                 start = time.perf_counter()
                 if waiting and all(request.row.written for request in running):
+                    self._ask(waiting[-1])
                     running.append(waiting.pop())
-                    self._ask(running[-1])
                 self._step()
                 for request in running:
                     self._take(request)
@@ -138,11 +146,10 @@ class OpenVINOGenerator(HFGenerator):
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = self.max_new_tokens
         config.ignore_eos = not self._ends
-        if self._ends:
-            config.eos_token_id = min(self._ends)  # must be one of them
-            config.stop_token_ids = set(self._ends)
+        config.eos_token_id = min(self._ends, default=0)  # must be one of them, and there must be one
+        config.stop_token_ids = set(self._ends) or {0}
         tokens = openvino.Tensor(np.array([request.row.prompt], np.int64))
-        with self._lock:
+        with self._lock, self._errors():
             request.handle = self._loaded.add_request(next(self._numbers), tokens, config)
 
     def _drop(self, request: _Request) -> None:
@@ -151,12 +158,16 @@ class OpenVINOGenerator(HFGenerator):
         self._step()
 
     def _step(self) -> None:
+        with self._lock, self._errors():
+            if self._loaded.has_non_finished_requests():  # another thread's step may have ended ours
+                self._loaded.step()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with self._lock:
-                if self._loaded.has_non_finished_requests():  # another thread's step may have ended ours
-                    self._loaded.step()
+            yield
         except RuntimeError as error:
-            raise WorkbenchError(f"the model {self.model.name!r} failed in OpenVINO: {models_onnx.first_line(error)}") from None
+            raise WorkbenchError(f"the model {self.model.name!r} failed in OpenVINO: {models_openvino.reason(error)}") from None
 
     def _take(self, request: _Request) -> None:
         """Add the tokens that were written for a request; end it where the model did not."""
@@ -203,4 +214,4 @@ class OpenVINOGenerator(HFGenerator):
         try:
             return openvino_genai.ContinuousBatchingPipeline(stored_decoder(self.model).parent, scheduler, "CPU", options)
         except RuntimeError as error:
-            raise WorkbenchError(f"OpenVINO cannot load the model {self.model.name!r}: {models_onnx.first_line(error)}") from None
+            raise WorkbenchError(f"OpenVINO cannot load the model {self.model.name!r}: {models_openvino.reason(error)}") from None

@@ -126,7 +126,8 @@ class HnswSqIndex(HnswIndex):
 class IvfSqIndex(ApproximateIndex):
     """Search the `probes` nearest of many lists of vectors, each in one byte a dimension; the `candidates` nearest are compared exactly.
 
-    `lists` 0 means 4 times the square root of the number of vectors. It is built many times faster than a graph.
+    `lists` 0 means 4 times the square root of the number of vectors; there is at most one for 40 vectors. It is built many times faster
+    than a graph.
     """
 
     built_by = "lists"

@@ -18,7 +18,6 @@ from workbench.datatypes import WorkbenchError
 from workbench.storage import atomic_path, fingerprint
 
 STORED_FROM = 50_000  # vectors; fewer are indexed in seconds
-INDEX_FOLDER = "indexes"  # beside the cache
 SUFFIX = ".faiss"
 BLOCK = 1 << 22  # bytes
 DIGEST = hashlib.sha256().digest_size  # the last bytes of a file
@@ -58,11 +57,9 @@ def checksum(vectors: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def clear(folder: Path, before: float) -> None:
-    """Remove the stored indexes that were written before a time."""
-    for path in folder.glob(f"*{SUFFIX}"):
-        if path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+def index_folder(cache: Path) -> Path:
+    """Return where the indexes of a cache lie."""
+    return cache.with_name(f"{cache.name}.indexes")
 
 
 def _load(path: Path, key: str) -> Any:

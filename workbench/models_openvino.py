@@ -37,6 +37,11 @@ def runtime() -> Any:
     return openvino
 
 
+def reason(error: RuntimeError) -> str:
+    """Return what an error of OpenVINO says in the end; before it stand places in its code."""
+    return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1]
+
+
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of packages, importing none."""
     return {package: importlib.metadata.version(package) for package in packages}
@@ -132,24 +137,30 @@ class Graph:
         options["ENABLE_CPU_PINNING"] = False  # several processes would all take the first cores
         self.name = name
         self._max_length = max_length
-        compiled = openvino.Core().compile_model(path, "CPU", options)
-        self.dimension = int(compiled.output(0).partial_shape[1].get_length())
-        self._queue = openvino.AsyncInferQueue(compiled, cores * WAITING)
+        try:
+            self._compiled = openvino.Core().compile_model(path, "CPU", options)
+        except RuntimeError as error:
+            raise WorkbenchError(f"OpenVINO cannot load the model {name}: {reason(error)}") from None
+        self.dimension = int(self._compiled.output(0).partial_shape[1].get_length())
+        self._requests = cores * WAITING
 
     def run(self, texts: Iterable[tuple[int, Sequence[int]]]) -> dict[int, np.ndarray]:
         """Return the vectors of texts, given and returned by number; while they are computed, the next tokens are drawn."""
         vectors: dict[int, np.ndarray] = {}
-        self._queue.set_callback(lambda request, number: vectors.__setitem__(number, request.get_output_tensor(0).data[0].copy()))
+        queue = runtime().AsyncInferQueue(self._compiled, self._requests)  # of its own: several threads may embed
+        queue.set_callback(lambda request, number: vectors.__setitem__(number, request.get_output_tensor(0).data[0].copy()))
         try:
-            for number, tokens in texts:
-                if tokens:
-                    width = -(-len(tokens) // BUCKET) * BUCKET
-                    padded = np.full((1, min(width, self._max_length or width)), PADDING, np.int64)
-                    padded[0, : len(tokens)] = tokens
-                    self._queue.start_async({0: padded}, number)
-                else:
-                    vectors[number] = np.zeros(self.dimension, np.float32)
-            self._queue.wait_all()
+            try:
+                for number, tokens in texts:
+                    if tokens:
+                        width = -(-len(tokens) // BUCKET) * BUCKET
+                        padded = np.full((1, min(width, self._max_length or width)), PADDING, np.int64)
+                        padded[0, : len(tokens)] = tokens
+                        queue.start_async({0: padded}, number)
+                    else:
+                        vectors[number] = np.zeros(self.dimension, np.float32)
+            finally:
+                queue.wait_all()
         except RuntimeError as error:
-            raise WorkbenchError(f"model {self.name} failed on a text: {models_onnx.first_line(error)}") from None
+            raise WorkbenchError(f"model {self.name} failed on a text: {reason(error)}") from None
         return vectors

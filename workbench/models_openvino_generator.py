@@ -93,6 +93,8 @@ class _Weights:
         down, up = (self._adapter.pop(f"{name.removesuffix('.weight')}.lora_{part}.weight", None) for part in "AB")
         if down is not None and up is not None:
             tensor = tensor + self._scale * (up @ down)
+        if not np.isfinite(tensor).all():
+            raise self.error(f"{name} holds NaN or infinity")
         return tensor
 
     def finish(self) -> None:

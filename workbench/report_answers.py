@@ -10,7 +10,7 @@ import numpy as np
 from workbench.datatypes import WorkbenchError
 from workbench.evaluation import RunResult
 from workbench.evaluation_answers import worst_answers
-from workbench.metrics import ANSWER_METRICS
+from workbench.metrics import ANSWER_METRICS, INDEX_METRIC
 from workbench.report import Comparison, compare, format_interval
 from workbench.report_svg import interval_figure, measured, own, safe
 from workbench.report_words import answered_by
@@ -72,7 +72,7 @@ def _texts(answer: Mapping[str, Any], language: str) -> str:
 
 def same_retrieval(results: Sequence[RunResult]) -> bool:
     """Tell whether several results answered from the same retrieval, so that comparing it says nothing."""
-    names = [metric for metric in results[0].scores if metric not in ANSWER_METRICS]
+    names = [metric for metric in results[0].scores if metric not in ANSWER_METRICS and not metric.startswith(INDEX_METRIC)]
     alike = all(np.array_equal(results[0].scores[name], other.scores.get(name), equal_nan=True) for other in results[1:] for name in names)
     return len(results) > 1 and alike and any(result.answers for result in results)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,7 +51,7 @@ def table(comparison: Comparison, extra: Sequence[str] = ()) -> Markdown:
             cells += [difference, p]
         cells += ["●" if row.tied else "" if row.compared else "not compared"]
         means = {name: row.result.interval(name).mean for name in extra if name in row.result.scores or not name.startswith(INDEX_METRIC)}
-        cells += [f"{means[name]:.3f}" if name in means else "–" for name in extra]  # an exact index misses nothing
+        cells += [f"{means[name]:.3f}" if means.get(name, math.nan) >= 0 else "–" for name in extra]  # an exact index misses nothing
         lines.append([*cells, str(row.result.details.get("chunks", "")), str(row.interval.n)])
     return markdown_table(header, lines)
 

@@ -11,6 +11,7 @@ import math
 import numbers
 import os
 import secrets
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from workbench.datatypes import WorkbenchError
 
 MAX_YAML_BYTES = 1_000_000
 MAX_YAML_DEPTH = 20
+DAY = 86_400  # seconds
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -148,6 +150,25 @@ def write_new(path: Path, data: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def files_stats(kind: str, files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return how many files there are, their bytes and ages, as a row of the statistics of a cache; nothing where there is none."""
+    found = [file.stat() for file in files]
+    if not found:
+        return []
+    changed = [status.st_mtime for status in found]
+    size = sum(status.st_size for status in found)
+    return [{"kind": kind, "part": "files", "rows": len(found), "bytes": size, "oldest": min(changed), "newest": max(changed)}]
+
+
+def remove_older(files: Iterable[Path], before: float) -> None:
+    """Remove those of the files that were written before a time; unfinished ones (.tmp) stay a day, for they may be another process's."""
+    unfinished = min(before, time.time() - DAY)
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # another process finished or removed it
+            if file.stat().st_mtime < (unfinished if file.suffix == ".tmp" else before):
+                file.unlink()
 
 
 def read_json(path: Path) -> Any:

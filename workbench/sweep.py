@@ -28,7 +28,7 @@ from workbench.sweep_inputs import code_of
 from workbench.sweep_render import chosen, render
 from workbench.sweep_spec import Point, SweepSpec, load_spec, plan
 
-RECORD_SECONDS = 0.5  # that the ledger may be behind
+RECORD_SECONDS = 0.5  # between two commits while runs end; what was not recorded when a driver is killed is adopted from its files
 
 
 class Progress(Protocol):
@@ -188,9 +188,11 @@ def _execute(
                 ahead = outcome.skipped + len(todo) - done
                 progress.ended(ended, done, spent / outcome.executed * ahead / engine.workers if outcome.executed else None)
         finally:
-            record()
-            for run_id in (*claimed, *running):
-                ledger.release(run_id)
+            try:
+                record()
+            finally:
+                for run_id in (*claimed, *running):
+                    ledger.release(run_id)
     outcome.interrupted = ending.is_set()
 
 

@@ -61,9 +61,11 @@ def _evaluate(task: Task, runner: Runner) -> Ended:
     folder = Path(tempfile.mkdtemp(prefix=".run-", dir=task.target.parent))
     try:
         results = {}
-        for values in settings_of(task.parameters):
-            result = runner.run(parse_settings(values))
-            results[result.config_id, result.settings.seed] = result
+        wanted = [parse_settings(values) for values in settings_of(task.parameters)]
+        for settings in wanted:
+            settings = runner.resolve(settings) if len(wanted) > 1 else settings  # some may turn out to be the same
+            if (settings.config_id, settings.seed) not in results:
+                results[settings.config_id, settings.seed] = runner.run(settings)
         storage.write_new(folder / "result.json", results_json(list(results.values())).encode())
         put_in_place(folder, task.target, task.run_id, task.parameters)
     except WorkbenchError as error:

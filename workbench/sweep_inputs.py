@@ -21,7 +21,7 @@ from workbench.prompting import load_prompt, locate
 from workbench.settings import Settings, parse_settings
 from workbench.tokens import SimpleTokenizer
 
-LOCAL_PARTS = ("st", "onnx", "cross-encoder", "hf")  # those that run a model of the store or a folder
+LOCAL_PARTS = ("st", "onnx", "openvino", "cross-encoder", "hf")  # those that run a model of the store or a folder
 NO_EFFECT_ON_NUMBERS = re.compile(
     r"(bench|report|widgets|fonts|ledger|engine|executors|sweep(?!_direct)|cli|bootstrap|__main__|__init__|notebook)"
 )

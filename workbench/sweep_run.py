@@ -84,6 +84,7 @@ def put_in_place(folder: Path, target: Path, run_id: str, parameters: Mapping[st
         "result": storage.sha256_file(folder / "result.json"),
         "threads": environment.get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")),  # of each library (KS8)
     }
+    (folder / "record.json").unlink(missing_ok=True)  # a notebook may have written one
     storage.write_new(folder / "record.json", storage.json_text(record).encode())
     shutil.rmtree(target.parent.parent / "failed" / target.name, ignore_errors=True)  # it failed before, it does not now
     old = Path(f"{folder}.old")

@@ -32,7 +32,7 @@ MAX_SHOTS = 8
 STOPS: weakref.WeakSet[threading.Event] = weakref.WeakSet()  # of the playgrounds of this kernel
 WORDS = {
     "generator": ("generator", "생성기"),
-    "generator hint": ("extractive, hf:MODEL or openai:MODEL", "extractive, hf:모델 또는 openai:모델"),
+    "generator hint": ("extractive, hf:MODEL, openvino:MODEL or openai:MODEL", "extractive, hf:모델, openvino:모델 또는 openai:모델"),
     "shots": ("shots", "예시 수"),
     "no shots": (
         "Shots are taken from the training part of the data; prepare it with split selection, confirmation or test.",

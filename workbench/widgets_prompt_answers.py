@@ -34,7 +34,9 @@ class Prompts:
         if isinstance(prompts, str) or not prompts:
             raise WorkbenchError(f"prompts {prompts!r} must be a list of at least one prompt, such as ['plain', 'concise']")
         if settings.generator == NONE:
-            raise WorkbenchError("a prompt playground needs a generator: set generator to extractive, hf:MODEL or openai:MODEL")
+            raise WorkbenchError(
+                "a prompt playground needs a generator: set generator to extractive, hf:MODEL, openvino:MODEL or openai:MODEL"
+            )
         check_tokenizer(prepared, settings)
         self.prepared = prepared
         self.prompts = {

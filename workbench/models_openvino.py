@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -138,29 +139,30 @@ class Graph:
         self.name = name
         self._max_length = max_length
         try:
-            self._compiled = openvino.Core().compile_model(path, "CPU", options)
+            compiled = openvino.Core().compile_model(path, "CPU", options)
         except RuntimeError as error:
             raise WorkbenchError(f"OpenVINO cannot load the model {name}: {reason(error)}") from None
-        self.dimension = int(self._compiled.output(0).partial_shape[1].get_length())
-        self._requests = cores * WAITING
+        self.dimension = int(compiled.output(0).partial_shape[1].get_length())
+        self._queue = openvino.AsyncInferQueue(compiled, cores * WAITING)  # kept: one that ends beside its callbacks can hang
+        self._lock = threading.Lock()
 
     def run(self, texts: Iterable[tuple[int, Sequence[int]]]) -> dict[int, np.ndarray]:
         """Return the vectors of texts, given and returned by number; while they are computed, the next tokens are drawn."""
         vectors: dict[int, np.ndarray] = {}
-        queue = runtime().AsyncInferQueue(self._compiled, self._requests)  # of its own: several threads may embed
-        queue.set_callback(lambda request, number: vectors.__setitem__(number, request.get_output_tensor(0).data[0].copy()))
-        try:
+        with self._lock:  # several threads may embed
+            self._queue.set_callback(lambda request, row: vectors.__setitem__(row, request.get_output_tensor(0).data[0].copy()))
             try:
-                for number, tokens in texts:
-                    if tokens:
-                        width = -(-len(tokens) // BUCKET) * BUCKET
-                        padded = np.full((1, min(width, self._max_length or width)), PADDING, np.int64)
-                        padded[0, : len(tokens)] = tokens
-                        queue.start_async({0: padded}, number)
-                    else:
-                        vectors[number] = np.zeros(self.dimension, np.float32)
-            finally:
-                queue.wait_all()
-        except RuntimeError as error:
-            raise WorkbenchError(f"model {self.name} failed on a text: {reason(error)}") from None
+                try:
+                    for number, tokens in texts:
+                        if tokens:
+                            width = -(-len(tokens) // BUCKET) * BUCKET
+                            padded = np.full((1, min(width, self._max_length or width)), PADDING, np.int64)
+                            padded[0, : len(tokens)] = tokens
+                            self._queue.start_async({0: padded}, number)
+                        else:
+                            vectors[number] = np.zeros(self.dimension, np.float32)
+                finally:
+                    self._queue.wait_all()
+            except RuntimeError as error:
+                raise WorkbenchError(f"model {self.name} failed on a text: {reason(error)}") from None
         return vectors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import json
 import re
 from collections.abc import Mapping
@@ -97,7 +96,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{name} {value!r} must not contain '=': options go through `options` (--set part.name=value)")
         return self
 
-    @functools.cached_property
+    @property
     def config_id(self) -> str:
         """Return 12 hex digits that name this configuration, whatever its seed."""
         return fingerprint(self.model_dump(exclude={"seed"}))[:12]

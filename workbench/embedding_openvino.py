@@ -28,9 +28,10 @@ class OpenVinoEmbedder:
     """Run a sentence-transformers model on texts through OpenVINO; the prefix of the role goes before each.
 
     `precision` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively and float32 elsewhere; "int8" must be
-    asked for, as it may cost quality. Development numbers of benchmarks/embedding_speed.py on two cores, against SentenceTransformer.encode with
-    its defaults: MiniLM on English abstracts is 3.1 times as fast in bfloat16 and 4.2 times in int8, nDCG@10 is the same;
-    multilingual-e5-small on Korean paragraphs 3.0 and 4.1 times, nDCG@10 99.8 % and 98.4 %. On x86 without VNNI, int8 may saturate.
+    asked for, as it may cost quality. Development numbers of benchmarks/embedding_speed.py on two cores, against
+    SentenceTransformer.encode with its defaults: MiniLM on English abstracts is 3.1 times as fast in bfloat16 and 4.2 times in int8,
+    nDCG@10 is the same; multilingual-e5-small on Korean paragraphs 3.0 and 4.1 times, nDCG@10 99.8 % and 98.4 %. On x86 without VNNI,
+    int8 may saturate.
 
     The first use converts the model, which needs torch, and keeps the graph in the store; later ones load no torch. For int8 it also
     calibrates fixed scales on parts of the packaged demo documents. The model cuts texts longer than its `max_length` tokens; `lengths`

@@ -95,7 +95,7 @@ def test_both_languages_have_the_same_structure() -> None:
     assert levels[0].count(1) == 1
     assert len(levels[0]) > 5
     assert tables[0] == tables[1]
-    assert len(tables[0]) == 6
+    assert len(tables[0]) == 7
 
 
 def test_both_languages_have_the_same_code() -> None:

@@ -7,6 +7,7 @@ by one thread where several would race (HNSW); a search is spread over threads, 
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ SEED = 1234
 VERSION = 1  # of the way indexes are built: stored ones of another are not read
 
 
-class ApproximateIndex(ExactIndex):
+class ApproximateIndex(ExactIndex, ABC):
     """Find candidates with a faiss index, kept in `folder` when it is large, and compare them exactly by the vectors.
 
     A subclass builds the index and says how to search it.
@@ -48,11 +49,13 @@ class ApproximateIndex(ExactIndex):
         built = {self.built_by: options[self.built_by], "version": VERSION}
         self.index, self.origin = stored_index(folder, self.vectors, type(self).__name__, built, self._build)
 
+    @abstractmethod
     def _build(self) -> Any:
-        raise NotImplementedError
+        """Return the faiss index, filled."""
 
+    @abstractmethod
     def _parameters(self, depth: int) -> Any:
-        raise NotImplementedError
+        """Return how faiss searches for so many candidates."""
 
     def _search(self, queries: np.ndarray, k: int) -> list[Found]:
         def search(asked: np.ndarray, depth: int) -> Found:

@@ -3,7 +3,7 @@
 A first table runs 100 questions over more and more chunks of about 64 tokens, a second one more and more questions over 10,000 chunks.
 The text is that of corpus_scale.py (seeded shuffles of the packaged English demo documents), in documents of about ten chunks; where a
 stage says "one document", all is one. Questions are sentences of the corpus; their evidence is the sentence. Vectors are random unit
-vectors of 128 numbers, so that no model is measured. Seconds are of the processor, the best of --repeats; slopes are those
+vectors of 128 numbers, so that no model is measured. Seconds are of the processor, the median of --repeats; slopes are those
 between neighbouring sizes: a stage that is linear stands near 1 or, where something costs the same at every size, below.
 """
 
@@ -14,6 +14,7 @@ import itertools
 import math
 import os
 import random
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -121,15 +122,13 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def timed(run: Callable[[], object], repeats: int) -> float:
-    """Return the least processor seconds of some runs; what takes long runs once."""
-    best = math.inf
+    """Return the median of the processor seconds of some runs."""
+    seconds = []
     for _ in range(repeats):
         started = time.process_time()
         run()
-        best = min(best, time.process_time() - started)
-        if best > 10:
-            break
-    return best
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds)
 
 
 def table(kind: str, sizes: list[int], made: Callable[[int], Corpus], only: str, repeats: int) -> None:

@@ -12,7 +12,9 @@ from small_corpus import write_corpus
 from small_sweep import enter_project, run_cli
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two test processes on two cores: waiting threads must not spin
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # processes that share the cores must not wait for each other's threads
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # and waiting threads must not spin
 os.environ.setdefault("WORKBENCH_LANG", "en")  # of interfaces, whatever the locale
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes import the package: one compiles it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs deaf to Ctrl-C, and programs inherit that

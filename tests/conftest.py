@@ -12,7 +12,7 @@ from small_corpus import write_corpus
 from small_sweep import enter_project, run_cli
 
 ROOT = Path(__file__).resolve().parent.parent
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # processes that share the cores must not wait for each other's threads
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # they share the cores: none waits for threads of another
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # and waiting threads must not spin
 os.environ.setdefault("WORKBENCH_LANG", "en")  # of interfaces, whatever the locale

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,35 @@ def test_a_build_that_fails_leaves_nothing(own_store: Path) -> None:
 
     with pytest.raises(WorkbenchError, match="no memory"):
         models_openvino.stored_graph("failing", {}, fail)
+    with pytest.raises(WorkbenchError, match=r"OpenVINO cannot keep a graph of failing in .*\.openvino: .+"):
+        models_openvino.stored_graph("failing", {}, lambda: models_openvino.runtime().Core().read_model("no such file.xml"))
     assert not list((own_store / models_openvino.FOLDER).glob("*failing*"))
+
+
+def test_graphs_are_removed_when_asked(tmp_path: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_MODELS", str(tmp_path / "store"))
+    path = models_openvino.stored_graph("name", {}, lambda: some_graph(1))
+    (tmp_path / "store/model").mkdir()
+    assert run("models", "clean") == (0, "0 MB of OpenVINO graphs removed\n", "")
+    assert run("models", "clean")[0] == 0  # there is none
+    assert not path.exists()
+    assert (tmp_path / "store/model").is_dir()
+
+
+def test_a_text_that_fails_takes_no_other_with_it(own_store: Path) -> None:
+    def sixteen() -> Any:
+        """Make a graph that takes no text of more than 16 tokens."""
+        openvino = models_openvino.runtime()
+        from openvino import opset13
+
+        given = opset13.parameter([-1, -1], np.int64)
+        return openvino.Model([opset13.reshape(opset13.convert(given, "f32"), np.int64([1, 16]), False)], [given])
+
+    graph = models_openvino.Graph("sixteen", models_openvino.stored_graph("sixteen", {"tokens": 16}, sixteen), "f32", None)
+    for _ in range(2):
+        with pytest.raises(WorkbenchError, match=r"model sixteen failed on a text: .+"):
+            graph.run([(0, [1] * 5), (1, [1] * 20), (2, [2] * 5)])
+        assert graph.run([(0, [1] * 5)])[0].tolist() == [1.0] * 5 + [-1.0] * 11
 
 
 # --- the packaged model ----------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The commands `workbench models list | pull | show`."""
+"""The commands `workbench models list | pull | show | clean`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from workbench import cli_options as options
 
-models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
+models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models, and remove what is made again by itself.")
 
 
 @models_app.command("list")
@@ -60,3 +60,11 @@ def models_show(name: str) -> None:
         *((("adapter", model.adapter),) if model.adapter else ()),
     ):
         typer.echo(f"{label:<12} {value}")
+
+
+@models_app.command("clean")
+def models_clean() -> None:
+    """Remove the graphs that `openvino:` parts keep of models; the models stay, and the next use makes what it needs again."""
+    from workbench import models_openvino
+
+    typer.echo(f"{models_openvino.remove_graphs() / 1e6:,.0f} MB of OpenVINO graphs removed")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import io
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -72,7 +74,10 @@ def stored_graph(name: str, identity: Mapping[str, Any], build: Callable[[], ope
         models._sweep(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{shown}.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True) as work:
             built = Path(work) / "graph"
-            _write(built, {"name": shown, "identity": identity, "key": key}, build())
+            try:
+                _write(built, {"name": shown, "identity": identity, "key": key}, build())
+            except RuntimeError as error:
+                raise WorkbenchError(f"OpenVINO cannot keep a graph of {name} in {folder.parent}: {reason(error)}") from None
             if folder.is_dir() and not _intact(folder, key):
                 with contextlib.suppress(FileNotFoundError):  # another process has just discarded it
                     folder.rename(Path(work) / "damaged")
@@ -82,6 +87,14 @@ def stored_graph(name: str, identity: Mapping[str, Any], build: Callable[[], ope
                 if not _intact(folder, key):
                     raise WorkbenchError(f"cannot put the graph of {name} into {folder}: {error}") from None
     return folder / GRAPH
+
+
+def remove_graphs() -> int:
+    """Remove all graphs of the store and return how many bytes they had; each is made again at its next use."""
+    folder = models.store() / FOLDER
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    shutil.rmtree(folder, ignore_errors=True)
+    return size
 
 
 def _write(folder: Path, facts: Mapping[str, Any], graph: openvino.Model) -> None:
@@ -138,13 +151,19 @@ class Graph:
         options["ENABLE_CPU_PINNING"] = False  # several processes would all take the first cores
         self.name = name
         self._max_length = max_length
-        try:
-            compiled = openvino.Core().compile_model(path, "CPU", options)
-        except RuntimeError as error:
-            raise WorkbenchError(f"OpenVINO cannot load the model {name}: {reason(error)}") from None
-        self.dimension = int(compiled.output(0).partial_shape[1].get_length())
-        self._queue = openvino.AsyncInferQueue(compiled, cores * WAITING)  # kept: one that ends beside its callbacks can hang
+        self._compile = functools.partial(openvino.Core().compile_model, path, "CPU", options)
+        self._waiting = cores * WAITING
         self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        openvino = runtime()
+        try:
+            compiled = self._compile()
+        except RuntimeError as error:
+            raise WorkbenchError(f"OpenVINO cannot load the model {self.name}: {reason(error)}") from None
+        self.dimension = int(compiled.output(0).partial_shape[1].get_length())
+        self._queue = openvino.AsyncInferQueue(compiled, self._waiting)  # kept: one that ends beside its callbacks can hang
 
     def run(self, texts: Iterable[tuple[int, Sequence[int]]]) -> dict[int, np.ndarray]:
         """Return the vectors of texts, given and returned by number; while they are computed, the next tokens are drawn."""
@@ -164,5 +183,6 @@ class Graph:
                 finally:
                     self._queue.wait_all()
             except RuntimeError as error:
+                self._open()  # what has failed once, model and queue, fails for ever
                 raise WorkbenchError(f"model {self.name} failed on a text: {reason(error)}") from None
         return vectors

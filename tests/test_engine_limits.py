@@ -171,7 +171,10 @@ def test_where_the_system_tells_no_private_memory_all_of_it_counts(monkeypatch: 
         raise psutil.AccessDenied(self.pid)
 
     monkeypatch.setattr(psutil.Process, "memory_full_info", refuse)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout
+        assert process.stdout.readline()  # before that it has hardly any memory
         watch = Watch(Limits(memory_mb=1))
         watch.follow(process.pid)
         watch.sample()

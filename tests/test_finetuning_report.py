@@ -186,7 +186,7 @@ FIGURES = {
 def test_text_is_inside_the_figure_uncovered_and_has_its_glyphs(kind: str) -> None:
     before = dict(matplotlib.rcParams)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         figure = FIGURES[kind]()
         drawn = png(figure)
     assert dict(matplotlib.rcParams) == before

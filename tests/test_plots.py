@@ -111,7 +111,7 @@ def test_answers_are_drawn_like_any_metric():
     made = make_answered_results("demo-ko", "ko")
     comparison = compare(made, "answer_f1")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         figure = report_plots.plot_intervals(comparison, "프롬프트에 따른 답변 점수")
         png(figure)
     words = [text.get_text() for text in texts(figure)]
@@ -231,7 +231,7 @@ def test_names_of_three_lines_keep_apart():
 def test_korean_renders_without_missing_glyphs_and_the_check_can_fail():
     korean = [make_result(0.5, 0, embedder="회사/사내-임베딩"), make_result(0.4, 1, embedder="회사/맹꽁이-모델")]
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         png(report_plots.plot_intervals(compare(korean), KOREAN))
         png(report_plots.plot_budgets(korean))
         png(report_plots.plot_fixed_k_against_budget(korean))
@@ -251,7 +251,7 @@ def test_use_korean_font_draws_korean_and_minus_signs():
         figure.subplots().plot([-1, 1])
         figure.suptitle(f"{KOREAN} − ● →")
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             png(figure)
 
 

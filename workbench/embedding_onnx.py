@@ -10,10 +10,11 @@ import numpy as np
 
 from workbench import models, models_onnx, registry, storage
 from workbench.datatypes import Role, WorkbenchError
-from workbench.embedding import check_options, unit_vectors
+from workbench.embedding import unit_vectors
+from workbench.embedding_local import LocalEmbedder
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
 POOLINGS = ("cls", "mean")
 OLD_POOLINGS = {"cls_token": "cls", "mean_tokens": "mean"}  # of files that have one pooling_mode_… key for each
@@ -22,7 +23,7 @@ MODULES = ("Transformer", "Pooling", "Normalize")
 POOLING_FILE = "1_Pooling/config.json"
 
 
-class OnnxEmbedder:
+class OnnxEmbedder(LocalEmbedder):
     """Run an ONNX model on texts; the prefix of the role goes before each.
 
     `pooling` ("cls" or "mean") makes one vector of a text's tokens; by default it is what the model's files or the catalogue state. Nothing
@@ -41,10 +42,9 @@ class OnnxEmbedder:
         passage_prefix: str | None = None,
     ) -> None:
         registry.require("onnxruntime", "onnx", f"embedder 'onnx:{argument}'")
-        check_options(1, query_prefix=query_prefix, passage_prefix=passage_prefix)
         if pooling not in (None, *POOLINGS):
             raise registry.unknown("embedder.pooling", str(pooling), POOLINGS)
-        self.model = models.resolve(argument, allow_download=allow_download)
+        super().__init__(argument, allow_download, query_prefix, passage_prefix)
         graph = models_onnx.find_graph(self.model.name, self.model.path)
         if graph is None:
             raise WorkbenchError(f"model {self.model.name} has no .onnx file; sentence-transformers reads its weights: st:{argument}")
@@ -53,9 +53,6 @@ class OnnxEmbedder:
         self.pooling = pooling or self._stated_pooling()
         self.precision = f"{models_onnx.precision(graph)} weights"
         self._file = graph
-        given = {"query": query_prefix, "passage": passage_prefix}
-        known = {} if None not in given.values() else models.prefixes(self.model)
-        self.prefixes = {role: prefix if prefix is not None else known.get(role, "") for role, prefix in given.items()}
 
     def _stated_pooling(self) -> str:
         """Return the pooling that the model's files or the catalogue state, "" when neither does; refuse what this class cannot do."""
@@ -99,19 +96,6 @@ class OnnxEmbedder:
         if not len(values):  # a text without any token, which unit_vectors names
             return np.zeros(values.shape[1], np.float32)
         return values[0] if self.pooling == "cls" else values.mean(axis=0)
-
-    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""
-        encoded = self._measuring.encode_batch_fast([self.prefixes[role] + text for text in texts])
-        return np.array([len(item.ids) for item in encoded], dtype=np.int64)
-
-    @functools.cached_property
-    def _measuring(self) -> Tokenizer:
-        return models_onnx.load_tokenizer(self.model.name, self.model.path)
-
-    @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return models_onnx.load_tokenizer(self.model.name, self.model.path, self.model.max_length)
 
     @functools.cached_property
     def _graph(self) -> tuple[models_onnx.Graph, str]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import embedding_st, models, models_onnx, models_openvino, registry, storage
+from workbench import embedding_st, models_openvino, registry, storage
 from workbench.datatypes import Role, WorkbenchError
-from workbench.embedding import check_options, unit_vectors
+from workbench.embedding import unit_vectors
+from workbench.embedding_local import LocalEmbedder
 
 if TYPE_CHECKING:
     import openvino
-    from tokenizers import Tokenizer
 
 PRECISIONS = ("auto", "bfloat16", "float32", "int8")
 ARITHMETIC = {"int8": "f32", "bfloat16": "bf16", "float32": "f32"}  # of what is not int8
@@ -24,7 +24,7 @@ ENCODED_AT_ONCE = 32  # texts
 LANGUAGES = ("en", "ko")  # of the samples that int8 is calibrated on
 
 
-class OpenVinoEmbedder:
+class OpenVinoEmbedder(LocalEmbedder):
     """Run a sentence-transformers model on texts through OpenVINO; the prefix of the role goes before each.
 
     `precision` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively and float32 elsewhere; "int8" must be
@@ -49,16 +49,12 @@ class OpenVinoEmbedder:
     ) -> None:
         for package in PACKAGES["int8" if precision == "int8" else "float32"]:
             registry.require(package, "fast", f"embedder 'openvino:{argument}'")
-        check_options(1, query_prefix=query_prefix, passage_prefix=passage_prefix)
         if precision not in PRECISIONS:
             raise registry.unknown("embedder.precision", str(precision), PRECISIONS)
         if precision == "bfloat16" and embedding_st.native_dtype() != "bfloat16":
             raise WorkbenchError("embedder.precision 'bfloat16' needs a processor that computes in it; this one has 'int8' and 'float32'")
-        self.model = models.resolve(argument, allow_download=allow_download)
+        super().__init__(argument, allow_download, query_prefix, passage_prefix)
         embedding_st.check_weights(self.model, argument)
-        given = {"query": query_prefix, "passage": passage_prefix}
-        known = {} if None not in given.values() else models.prefixes(self.model)
-        self.prefixes = {role: prefix if prefix is not None else known.get(role, "") for role, prefix in given.items()}
         self._precision = embedding_st.native_dtype() if precision == "auto" else precision
 
     @property
@@ -109,19 +105,6 @@ class OpenVinoEmbedder:
             rows = order[at : at + ENCODED_AT_ONCE]
             encodings = self._tokenizer.encode_batch_fast([texts[row] for row in rows])
             yield from ((row, encoding.ids) for row, encoding in zip(rows, encodings, strict=True))
-
-    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""
-        encoded = self._measuring.encode_batch_fast([self.prefixes[role] + text for text in texts])
-        return np.array([len(item.ids) for item in encoded], dtype=np.int64)
-
-    @functools.cached_property
-    def _measuring(self) -> Tokenizer:
-        return models_onnx.load_tokenizer(self.model.name, self.model.path)
-
-    @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
-        return models_onnx.load_tokenizer(self.model.name, self.model.path, self.model.max_length)
 
     @functools.cached_property
     def _graph(self) -> models_openvino.Graph:

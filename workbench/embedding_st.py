@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench import models, registry
+from workbench import registry
 from workbench.datatypes import Role, WorkbenchError
 from workbench.embedding import check_options, unit_vectors
+from workbench.embedding_local import LocalEmbedder
 from workbench.models import LocalModel
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ BATCH_TOKENS = 4096  # of one batch, padding included: more does not fit the pro
 CPU_FLAGS = Path("/proc/cpuinfo")
 
 
-class SentenceTransformersEmbedder:
+class SentenceTransformersEmbedder(LocalEmbedder):
     """Run a sentence-transformers model on texts; the prefix of the role goes before each.
 
     `dtype` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively (faster, cosine to float32 above 0.9999;
@@ -45,14 +46,11 @@ class SentenceTransformersEmbedder:
     ) -> None:
         if dtype not in DTYPES:
             raise registry.unknown("embedder.dtype", str(dtype), DTYPES)
-        check_options(batch_size, query_prefix=query_prefix, passage_prefix=passage_prefix)
-        self.model = models.resolve(argument, allow_download=allow_download)
+        check_options(batch_size)
+        super().__init__(argument, allow_download, query_prefix, passage_prefix)
         check_weights(self.model, argument)
         self.batch_size = batch_size
         self.dtype = native_dtype() if dtype == "auto" else dtype
-        given = {"query": query_prefix, "passage": passage_prefix}
-        known = {} if None not in given.values() else models.prefixes(self.model)
-        self.prefixes = {role: prefix if prefix is not None else known.get(role, "") for role, prefix in given.items()}
 
     @property
     def precision(self) -> str:
@@ -100,23 +98,6 @@ class SentenceTransformersEmbedder:
             size = max(1, min(self.batch_size, BATCH_TOKENS // int(width)))
             for at in range(0, len(rows), size):
                 yield int(width), rows[at : at + size]
-
-    def lengths(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """Return how many tokens the model would need for each text, prefix and special tokens included; loads no model."""
-        encoded = self._tokenizer.encode_batch_fast([self.prefixes[role] + text for text in texts])
-        return np.array([len(item.ids) for item in encoded], dtype=np.int64)
-
-    @functools.cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        file = self.model.path / "tokenizer.json"
-        if not file.is_file():
-            raise WorkbenchError(f"the model {self.model.name!r} has no tokenizer.json; save it again with a fast tokenizer")
-        tokenizer = Tokenizer.from_file(str(file))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
 
     @functools.cached_property
     def _loaded(self) -> SentenceTransformer:

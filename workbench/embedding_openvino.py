@@ -29,7 +29,7 @@ class OpenVinoEmbedder(LocalEmbedder):
 
     `precision` is the arithmetic: "auto" takes bfloat16 where the processor computes in it natively and float32 elsewhere; "int8" must be
     asked for, as it may cost quality. Development numbers of benchmarks/embedding_speed.py on two cores, against
-    SentenceTransformer.encode with its defaults: MiniLM on English abstracts is 3.1 times as fast in bfloat16 and 4.2 times in int8,
+    SentenceTransformer.encode with its defaults: MiniLM on English abstracts is 2.9 times as fast in bfloat16 and 4.2 times in int8,
     nDCG@10 is the same; multilingual-e5-small on Korean paragraphs 3.0 and 4.1 times, nDCG@10 99.8 % and 98.4 %. On x86 without VNNI,
     int8 may saturate.
 

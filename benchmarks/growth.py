@@ -157,7 +157,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shrink = 10 if arguments.quick else 1
     repeats = 1 if arguments.quick else arguments.repeats
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {version('numpy')}; processor seconds, best of {repeats}")
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {version('numpy')}; processor seconds, median of {repeats}")
     table("chunks", [size // shrink for size in arguments.chunks], lambda size: corpus(size, 100), arguments.stage, repeats)
     table("questions", arguments.questions, lambda size: corpus(10_000 // shrink, size), arguments.stage, repeats)
 

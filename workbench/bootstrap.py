@@ -174,7 +174,7 @@ class Environment:
         self.write_stamp(extras, None)
         target = f".[{','.join(sorted(extras))}]" if extras else "."
         say(f"installing about 150 packages into {self.folder}: {download_size()}; this takes some minutes, once")
-        options = ["--quiet", "--disable-pip-version-check", "--no-input", "-c", "constraints.txt", "-e", target]
+        options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "-c", "constraints.txt", "-e", target]
         code = call([str(self.python), "-m", "pip", "install", *options], self.root, held)
         if code:
             raise BootstrapError(f"pip could not install the packages (exit code {code}), see above; repeat the command to try again")

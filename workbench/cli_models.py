@@ -8,7 +8,7 @@ import typer
 
 from workbench import cli_options as options
 
-models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models, and remove what is made again by itself.")
+models_app = typer.Typer(no_args_is_help=True, help="List, fetch and describe models.")
 
 
 @models_app.command("list")

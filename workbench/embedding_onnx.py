@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from workbench import models, models_onnx, registry, storage
 from workbench.datatypes import Role, WorkbenchError
 from workbench.embedding import unit_vectors
 from workbench.embedding_local import LocalEmbedder
-
-if TYPE_CHECKING:
-    pass
 
 POOLINGS = ("cls", "mean")
 OLD_POOLINGS = {"cls_token": "cls", "mean_tokens": "mean"}  # of files that have one pooling_mode_… key for each

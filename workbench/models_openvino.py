@@ -90,10 +90,18 @@ def stored_graph(name: str, identity: Mapping[str, Any], build: Callable[[], ope
 
 
 def remove_graphs() -> int:
-    """Remove all graphs of the store and return how many bytes they had; each is made again at its next use."""
-    folder = models.store() / FOLDER
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove all graphs of the store and return how many bytes they had; each is made again at its next use, and one in the making stays.
+
+    Raise WorkbenchError for one that cannot be removed.
+    """
+    size = 0
+    for graph in (models.store() / FOLDER).glob("[!.]*"):
+        held = sum(file.stat().st_size for file in graph.iterdir())
+        try:
+            shutil.rmtree(graph)
+        except OSError as error:
+            raise WorkbenchError(f"cannot remove the graph {graph}: {error}") from None
+        size += held
     return size
 
 
